@@ -1,0 +1,81 @@
+"""What is known about where a photo was taken, before any model has looked at it.
+
+Owns the `Evidence` value; must not know how a model weighs it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geotoken.errors import InputError
+
+Floats = NDArray[np.float64]
+
+
+def _empty() -> Floats:
+    return np.empty(0, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Evidence about one place: retrieved neighbors and guesses; every kind may be absent.
+
+    All arrays are float64 and one-dimensional: K neighbors (best first within each query photo) and G guesses.
+    """
+
+    neighbor_lat: Floats = field(default_factory=_empty)
+    """Latitude of each neighbor in degrees, shape (K,)."""
+    neighbor_lng: Floats = field(default_factory=_empty)
+    """Longitude of each neighbor in degrees, shape (K,)."""
+    neighbor_rank: Floats = field(default_factory=_empty)
+    """Rank of each neighbor among those of its own query photo, from 1, shape (K,)."""
+    neighbor_similarity: Floats | None = None
+    """Cosine similarity of each neighbor to its query photo, shape (K,); None where it was not recorded."""
+    guess_lat: Floats = field(default_factory=_empty)
+    """Latitude of each guess in degrees, shape (G,)."""
+    guess_lng: Floats = field(default_factory=_empty)
+    """Longitude of each guess in degrees, shape (G,)."""
+    guess_weight: Floats = field(default_factory=_empty)
+    """Trust in each guess, > 0, shape (G,): 1 is that of a typical good guess, 2 doubles its odds."""
+
+    def __post_init__(self) -> None:
+        num_neighbors = len(self.neighbor_lat)
+        for name in ("neighbor_lng", "neighbor_rank", "neighbor_similarity"):
+            values = getattr(self, name)
+            if values is not None and len(values) != num_neighbors:
+                raise InputError(f"{name} has {len(values)} entries, but there are {num_neighbors} neighbors")
+        for name in ("guess_lng", "guess_weight"):
+            if len(getattr(self, name)) != len(self.guess_lat):
+                raise InputError(
+                    f"{name} has {len(getattr(self, name))} entries, but there are {len(self.guess_lat)} guesses"
+                )
+        if not np.all(self.guess_weight > 0):
+            raise InputError("the weight of a guess must be greater than 0")
+
+    @classmethod
+    def merge(cls, parts: Sequence["Evidence"]) -> "Evidence":
+        """Join the evidence of several photos of one place.
+
+        Args:
+            parts: Evidence of each photo; similarities are kept only if every part with neighbors has them.
+
+        Returns:
+            One evidence with the neighbors and guesses of all parts; ranks stay those within each photo.
+        """
+        similarities = [p.neighbor_similarity for p in parts if len(p.neighbor_lat)]
+        known = [s for s in similarities if s is not None]
+        joined = {
+            name: np.concatenate([_empty(), *(getattr(p, name) for p in parts)])
+            for name in (
+                "neighbor_lat",
+                "neighbor_lng",
+                "neighbor_rank",
+                "guess_lat",
+                "guess_lng",
+                "guess_weight",
+            )
+        }
+        similarity = np.concatenate(known) if known and len(known) == len(similarities) else None
+        return cls(neighbor_similarity=similarity, **joined)
