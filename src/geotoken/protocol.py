@@ -60,9 +60,7 @@ class TokenModel(Protocol):
         """Encode the evidence of B photos, once."""
         ...
 
-    def step(
-        self, tokens: NDArray[np.int64] | None, memory: Memory, cache: Cache
-    ) -> NDArray[np.float64]:
+    def step(self, tokens: NDArray[np.int64] | None, memory: Memory, cache: Cache) -> NDArray[np.float64]:
         """Score the next token of every hypothesis.
 
         Args:

@@ -1,0 +1,68 @@
+"""The command `geotoken` and its subcommands.
+
+Owns how they hang together; must not know what any of them does.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from geotoken.cli import gallery, models, tokens
+from geotoken.cli.errors import INTERRUPTED, discard_output, exit_code_of
+from geotoken.cli.locate import locate
+from geotoken.version import __version__
+
+app = typer.Typer(
+    name="geotoken",
+    help="Where on Earth was this photo taken? Offline, with an honest probability.",
+    epilog="Exit codes: 0 ok, 1 bug, 2 usage or input, 3 model or gallery folder, 4 part of a batch failed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("locate")(locate)
+app.add_typer(gallery.app, name="gallery")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geotoken {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _geotoken(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its code.
+
+    Raises:
+        SystemExit: Always.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a place name must not fail for a terminal of few letters
+            stream.reconfigure(errors="replace")
+    code = INTERRUPTED
+    try:
+        app(prog_name="geotoken")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        pass
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        discard_output()
+        code = exit_code_of(error)
+    raise SystemExit(code)

@@ -1,0 +1,37 @@
+"""Flags that several commands share.
+
+Owns their names and help; must not know what they do.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "mini"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Name of a bundled model, or a model folder.",
+        rich_help_panel="Model",
+    ),
+]
+GalleryFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--gallery",
+        metavar="FOLDER",
+        help="Gallery to search, made with the model's encoder.",
+        show_default="the model's own",
+        rich_help_panel="Model",
+    ),
+]
+Level = Annotated[int, typer.Option("--level", metavar="LEVEL", help="S2 level of a whole sequence, 1..30.")]
+GroupSize = Annotated[
+    int, typer.Option("--group-size", metavar="LEVELS", help="Levels in one token; must divide --level.")
+]

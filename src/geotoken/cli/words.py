@@ -1,0 +1,145 @@
+"""Numbers and places in words, with no more digits than they deserve.
+
+Owns the wording of answers; must not know terminals.
+"""
+
+from typing import Final
+
+from geotoken.places import Place
+from geotoken.selection import THRESHOLDS_KM
+
+AREAS: Final = dict(zip(("street", "city", "region", "country", "continent"), THRESHOLDS_KM, strict=True))
+"""Radius in km within which an answer counts as right about each kind of area."""
+
+GUESS: Final = "A guess: the photo looks like many places."
+_NEAR_KM: Final = 25.0
+
+
+def verdict(radius_50_km: float, radius_90_km: float) -> str:
+    """What the answer is good for, in one sentence.
+
+    Args:
+        radius_50_km: Radius that holds half of the posterior, in km.
+        radius_90_km: Radius that holds 90 % of it, in km.
+
+    Returns:
+        The smallest area that is at least as likely right as wrong, and whether it is sure.
+    """
+    for area, limit_km in AREAS.items():
+        if radius_90_km <= limit_km:
+            return f"Sure of the {area}."
+        if radius_50_km <= limit_km:
+            return f"Probably the right {area}, but not sure."
+    return GUESS
+
+
+def distance(km: float) -> str:
+    """A length with two significant digits.
+
+    Args:
+        km: Length in km, >= 0.
+
+    Returns:
+        Such as "6,300 km", "3.2 km" or "350 m".
+    """
+    rounded_km, rounded_m = float(f"{km:.2g}"), float(f"{1000 * km:.2g}")
+    if rounded_m >= 1000:
+        return f"{rounded_km:,.0f} km" if rounded_km >= 10 else f"{rounded_km:g} km"
+    return f"{rounded_m:g} m" if rounded_m >= 1 else "under 1 m"
+
+
+def percent(probability: float) -> str:
+    """A probability as a percentage that is never rounded to certainty.
+
+    Args:
+        probability: In [0, 1].
+
+    Returns:
+        Such as "61 %", "3.2 %", "<0.1 %" or ">99 %".
+    """
+    value = 100 * probability
+    if value < 0.1:
+        return "<0.1 %"
+    if value < 9.95:
+        return f"{value:.1f} %"
+    return f"{value:.0f} %" if value <= 99 else ">99 %"
+
+
+def coordinates(lat: float, lng: float, radius_50_km: float = 0.0) -> str:
+    """A point for people: fewer decimals where half of the posterior lies farther off.
+
+    Args:
+        lat: Latitude in degrees.
+        lng: Longitude in degrees.
+        radius_50_km: Radius that holds half of the posterior, in km.
+
+    Returns:
+        Such as "33.8568° S, 151.2153° E".
+    """
+    digits = 4 if radius_50_km <= AREAS["city"] else 2
+    return (
+        f"{abs(lat):.{digits}f}° {'N' if lat >= 0 else 'S'}, "
+        f"{abs(lng):.{digits}f}° {'E' if lng >= 0 else 'W'}"
+    )
+
+
+def place_name(place: Place) -> str:
+    """Settlement, division and country, without repeats.
+
+    Args:
+        place: The place.
+
+    Returns:
+        Such as "Agra, Uttar Pradesh, India".
+    """
+    return ", ".join(dict.fromkeys(part for part in (place.city, place.admin1, place.country) if part))
+
+
+def place_phrase(place: Place) -> str:
+    """Where a point is, with the distance where the settlement is far.
+
+    Args:
+        place: The place nearest to the point.
+
+    Returns:
+        Such as "near Agra, Uttar Pradesh, India" or "140 km from Hanga Roa, Chile".
+    """
+    far = place.distance_km > _NEAR_KM
+    return f"{distance(place.distance_km)} from {place_name(place)}" if far else f"near {place_name(place)}"
+
+
+def printable(text: str) -> str:
+    """Text from a file or a stranger, safe for a terminal.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        One line in which whatever could move the cursor is a question mark.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def size(num_bytes: int) -> str:
+    """A file size.
+
+    Args:
+        num_bytes: In bytes.
+
+    Returns:
+        Such as "12.3 MB".
+    """
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Args:
+        number: How many.
+        noun: In the singular, with a regular plural.
+
+    Returns:
+        Such as "1 photo" or "1,646 photos".
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,4 @@
+"""Photo files in, pixels and image vectors out.
+
+Owns reading and the frozen encoder; must not know galleries or models of places.
+"""

@@ -1,0 +1,303 @@
+"""The frozen image encoder: pixels in, unit vectors out, on ONNX Runtime.
+
+Owns an encoder folder's format and its preprocessing; must not know files, galleries or places.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geotoken.errors import ArtifactError, InputError
+
+FORMAT_VERSION = 1
+"""Version of the encoder folder this code reads: `encoder.onnx` and `encoder.json`."""
+
+MAX_BATCH = 16
+"""Photos of one shape given to the network at once; bounds memory to a few hundred MB."""
+
+RESIZE_POLICIES = ("squash", "crop", "area")
+"""A view squashes a photo to a square, cuts its centre square, or keeps its aspect at a square's area."""
+
+_MULTIPLE = 32  # total stride of the network: the sides of an "area" view are multiples of it
+_MAX_ASPECT = 2.0  # beyond this an "area" view squashes, so that a panorama costs no more than a photo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One way to show a photo to the network; a photo's vector is the mean over its views, normalised."""
+
+    side: int
+    """Side of the square view in pixels, or of the square of equal area."""
+    resize: str
+    """One of `RESIZE_POLICIES`."""
+    flip: bool = False
+    """Whether the view is mirrored left to right."""
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZE_POLICIES:
+            raise ArtifactError(
+                f"encoder view has resize = {self.resize!r}; known: {', '.join(RESIZE_POLICIES)}"
+            )
+        if not 32 <= self.side <= 1024:
+            raise ArtifactError(f"encoder view has side = {self.side}; allowed: 32 to 1024")
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize a photo to this view.
+
+        Args:
+            pixels: RGB, shape (H, W, 3), uint8.
+
+        Returns:
+            RGB, shape (H', W', 3), uint8; H' = W' = side unless `resize` is "area".
+        """
+        height, width = pixels.shape[:2]
+        box = (0.0, 0.0, float(width), float(height))
+        size = (self.side, self.side)
+        if self.resize == "crop":
+            short = min(width, height)
+            left, top = (width - short) / 2, (height - short) / 2
+            box = (left, top, left + short, top + short)
+        elif self.resize == "area":
+            stretch = float(np.clip(width / height, 1 / _MAX_ASPECT, _MAX_ASPECT)) ** 0.5
+            size = tuple(
+                max(1, round(self.side * factor / _MULTIPLE)) * _MULTIPLE for factor in (stretch, 1 / stretch)
+            )
+        view = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+        return np.asarray(view)[:, ::-1] if self.flip else np.asarray(view)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig:
+    """Content of `encoder.json`."""
+
+    format_version: int
+    """Version of the folder format."""
+    name: str
+    """Name of the encoder; galleries record it, for vectors of two encoders do not compare."""
+    dim: int
+    """Length D of the vectors."""
+    views: tuple[View, ...]
+    """Views of a photo, at least one."""
+    mean: tuple[float, float, float]
+    """Subtracted from each RGB channel, in units of 0..1."""
+    std: tuple[float, float, float]
+    """Divides each RGB channel afterwards."""
+    source: str
+    """Where the weights come from."""
+    license: str
+    """Licence of the weights (SPDX)."""
+    onnx_sha256: str
+    """Hash of `encoder.onnx`, 64 hexadecimal digits."""
+
+
+class Encoder:
+    """A frozen image encoder; made by `Encoder.load`."""
+
+    def __init__(self, config: EncoderConfig, session: Any) -> None:
+        self.config = config
+        self._session = session
+        self._mean = np.asarray(config.mean, dtype=np.float32) * 255
+        self._scale = 1 / (np.asarray(config.std, dtype=np.float32) * 255)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, num_threads: int | None = None) -> "Encoder":
+        """Load an encoder folder.
+
+        Args:
+            folder: Folder with `encoder.json` and `encoder.onnx`.
+            num_threads: CPU threads of the network; None takes one for each CPU this process may use.
+
+        Returns:
+            The encoder.
+
+        Raises:
+            ArtifactError: A file is missing or damaged, has an unknown entry, or is of a newer format.
+            InputError: `num_threads` is less than 1.
+        """
+        if num_threads is not None and num_threads < 1:
+            raise InputError(f"num_threads is {num_threads}; give a whole number of at least 1")
+        folder = Path(folder)
+        config = _read_config(folder / "encoder.json")
+        weights = _read_bytes(folder / "encoder.onnx")
+        return cls(config, _session(weights, folder / "encoder.onnx", config, num_threads))
+
+    @property
+    def name(self) -> str:
+        """Name of the encoder."""
+        return self.config.name
+
+    @property
+    def dim(self) -> int:
+        """Length D of the vectors."""
+        return self.config.dim
+
+    @property
+    def min_side(self) -> int:
+        """Shorter side in pixels below which the encoder would miss detail; for `images.read`."""
+        return max(view.side for view in self.config.views)
+
+    def embed(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embed photos; a photo's vector does not depend on the others in the call.
+
+        Args:
+            photos: B photos as upright RGB, each of shape (H, W, 3), uint8; sizes may differ.
+
+        Returns:
+            Unit vectors, shape (B, D), float32.
+
+        Raises:
+            InputError: A photo has another shape or type.
+        """
+        vectors = self.project(photos)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.maximum(norms, np.finfo(np.float32).tiny)
+        return vectors
+
+    def project(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Average the network's output over the views, without normalising: what a projection is fitted on.
+
+        Args:
+            photos: B photos as upright RGB, each of shape (H, W, 3), uint8; sizes may differ.
+
+        Returns:
+            Vectors, shape (B, D), float32.
+
+        Raises:
+            InputError: A photo has another shape or type.
+        """
+        for row, pixels in enumerate(photos):
+            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+                raise InputError(
+                    f"photo {row} has shape {pixels.shape} and type {pixels.dtype}; give (H, W, 3) of uint8"
+                )
+        total = np.zeros((len(photos), self.dim), dtype=np.float32)
+        for view in self.config.views:
+            for start in range(0, len(photos), MAX_BATCH):
+                total[start : start + MAX_BATCH] += self._project_view(
+                    view, photos[start : start + MAX_BATCH]
+                )
+        return total / np.float32(len(self.config.views))
+
+    def _project_view(self, view: View, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Outputs for one view of a batch, shape (B, D), not normalised."""
+        images = [view.apply(pixels) for pixels in photos]
+        vectors: NDArray[np.float32] = np.empty((len(images), self.dim), dtype=np.float32)
+        for shape in sorted({image.shape for image in images}):  # photos of one shape go together
+            rows = [row for row, image in enumerate(images) if image.shape == shape]
+            batch = (np.stack([images[row] for row in rows]) - self._mean) * self._scale
+            feed = {"pixels": np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}  # (B, 3, H', W')
+            vectors[rows] = self._session.run(["vector"], feed)[0]
+        return vectors
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be read ({error.strerror}); an encoder folder has encoder.json and encoder.onnx: "
+            "install the model again"
+        ) from error
+
+
+def _read_config(path: Path) -> EncoderConfig:
+    try:
+        entries = json.loads(_read_bytes(path))
+    except ValueError as error:
+        raise ArtifactError(f"{path} is not valid JSON ({error}); install the model again") from error
+    if not isinstance(entries, dict) or "format_version" not in entries:
+        raise ArtifactError(f"{path} has no format_version; it is not the description of an encoder")
+    if entries["format_version"] != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format_version {entries['format_version']!r}, this geotoken reads {FORMAT_VERSION}; "
+            "update geotoken or take a model of its time"
+        )
+    _check_keys(path, "", entries, EncoderConfig)
+    try:
+        for view in entries["views"]:
+            _check_keys(path, "views: ", view, View)
+        views = tuple(View(**view) for view in entries["views"])
+        config = EncoderConfig(
+            **{
+                **entries,
+                "views": views,
+                "mean": _channels(entries["mean"]),
+                "std": _channels(entries["std"]),
+            }
+        )
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} has an entry of the wrong type ({error}); install the model again"
+        ) from error
+    if not views or min(config.std) <= 0 or config.dim < 1:
+        raise ArtifactError(f"{path} needs at least one view, std > 0 and dim >= 1; install the model again")
+    return config
+
+
+def _check_keys(path: Path, where: str, entries: dict[str, Any], kind: type) -> None:
+    """Compare entries with the fields of the dataclass `kind`.
+
+    Raises:
+        ArtifactError: An entry is unknown or missing.
+    """
+    known = {field.name: field.default is MISSING for field in fields(kind)}
+    unknown = sorted(set(entries) - set(known))
+    missing = [name for name, required in known.items() if required and name not in entries]
+    for problem, names in (("unknown", unknown), ("missing", missing)):
+        if names:
+            raise ArtifactError(
+                f"{path}: {where}{problem} {', '.join(map(str, names))}; the entries are {', '.join(known)}"
+            )
+
+
+def _channels(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _num_cpus() -> int:
+    """CPUs this process may use; not every system can tell them from those it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int | None) -> Any:
+    """Open a network on the CPU.
+
+    Raises:
+        ArtifactError: It is not the network that `config` describes.
+    """
+    if hashlib.sha256(weights).hexdigest() != config.onnx_sha256:
+        raise ArtifactError(
+            f"{path} is not the file that encoder.json describes (sha256); install the model again"
+        )
+    import onnxruntime  # here and not above: it takes longer to import than all of geotoken
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or _num_cpus()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ArtifactError(
+            f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"
+        ) from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    shape = outputs[0].shape
+    if (
+        [i.name for i in inputs] != ["pixels"]
+        or [o.name for o in outputs] != ["vector"]
+        or shape[-1] != config.dim
+    ):
+        raise ArtifactError(
+            f"{path} must have one input `pixels` and one output `vector` of {config.dim} numbers a photo; "
+            "install the model again"
+        )
+    return session

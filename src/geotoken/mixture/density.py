@@ -1,0 +1,155 @@
+"""The mixture of one photo as a measure: the mass of any set of sibling cells, and the density at any point.
+
+Owns the quadrature; must not know tokens or how weights come about.
+
+Three ways to the mass of a cell, each where it is exact enough: kernels multiplied with the prior live on the
+prior's own cells, so their mass is a running sum; a sharp kernel wider than the cell is its density times the
+cell's area; a sharp kernel narrower than the cell is a set of particles of equal mass.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geotoken import cells
+from geotoken.mixture.config import MixtureConfig
+from geotoken.mixture.kernels import chord2_km2, falloff, mass_within, particles, peak_density
+from geotoken.mixture.prior import WorldPrior
+from geotoken.mixture.weights import Components
+
+Floats = NDArray[np.float64]
+
+NUM_PARTICLES = 64
+"""Particles a kernel."""
+NEAR_EDGES = 2.0
+"""A kernel narrower than a cell edge is a set of particles up to this many edges around, a density beyond."""
+SMOOTH_SCALE_IN_EDGES = 32.0
+"""A kernel this many edges of a parent wide is taken as constant over the parent."""
+
+
+class PhotoDensity:
+    """The mixture of one photo, ready to be integrated over cells."""
+
+    def __init__(self, components: Components, config: MixtureConfig, prior: WorldPrior) -> None:
+        num_sharp = len(config.sharp_scales_km)
+        self.prior = prior
+        self.points = components.points
+        self.sharp_scales_km = config.sharp_scales_km
+        self.sharp_weights = components.weights[:, :num_sharp]
+        self.prior_mass = prior.mass * prior.spread(
+            _block_factors(components, config.broad_scales_km, num_sharp, prior)
+        )
+        self._prior_cumulative = np.concatenate([[0.0], np.cumsum(self.prior_mass)])
+        self._peaks = self.sharp_weights * peak_density(np.asarray(self.sharp_scales_km))
+
+    def children_mass(self, parents: cells.CellIds, children: cells.CellIds) -> Floats:
+        """Mass of each child, comparable among the children of one parent.
+
+        Args:
+            parents: Cells, shape (R,), uint64, all of one level.
+            children: The descendants of each at one level, shape (R, V), uint64, in Hilbert order.
+
+        Returns:
+            Masses, shape (R, V), not negative; sums to the mass of the parent up to quadrature error.
+        """
+        edge_km = cells.average_edge_km(int(cells.level(children.flat[0])))
+        parent_edge_km = cells.average_edge_km(int(cells.level(parents[0])))
+        scales = np.asarray(self.sharp_scales_km)
+        num_narrow = int(np.sum(scales < edge_km))
+        num_uneven = int(np.sum(scales < SMOOTH_SCALE_IN_EDGES * parent_edge_km))
+        area = cells.approx_area_km2(children)
+        mass = self._prior_children_mass(parents, children, area)
+        if num_uneven:
+            chord2 = chord2_km2(cells.center_xyz(children.ravel()), self.points)
+            density = self._sharp_density(chord2, num_narrow, num_uneven)
+            if num_narrow:
+                near_km = NEAR_EDGES * edge_km
+                density += self._far_density(chord2, num_narrow, near_km)
+                mass += self._near_mass(children, num_narrow, near_km)
+            mass += density.reshape(children.shape) * area
+        if num_uneven < len(scales):
+            chord2 = chord2_km2(cells.center_xyz(parents), self.points)
+            mass += self._sharp_density(chord2, num_uneven, len(scales))[:, None] * area
+        return mass
+
+    def at(self, xyz: Floats) -> Floats:
+        """Density of the mixture at points: the closed form that the cell masses approximate.
+
+        Args:
+            xyz: Unit vectors, shape (N, 3).
+
+        Returns:
+            Density per km2, shape (N,).
+        """
+        rows = self.prior.find(cells.from_xyz(xyz))
+        broad = self.prior_mass[rows] / self.prior.area_km2[rows]
+        chord2 = chord2_km2(xyz, self.points)
+        return np.asarray(broad + self._sharp_density(chord2, 0, len(self.sharp_scales_km)))
+
+    def _sharp_density(self, chord2: Floats, first: int, last: int) -> Floats:
+        """Density of the sharp kernels of a range of scales at N points, shape (N,)."""
+        total = np.zeros(len(chord2))
+        for i in range(first, last):
+            total += falloff(chord2, self.sharp_scales_km[i]) @ self._peaks[:, i]
+        return total
+
+    def _far_density(self, chord2: Floats, num_scales: int, near_km: float) -> Floats:
+        """Density of the sharpest kernels at N points, without the kernels nearer than `near_km`.
+
+        Far from its center a kernel of scale s is s^2 / pi (u + s^2)^-2, so the kernels of one point are
+        summed as one, with the mean of their s^2.
+        """
+        square = np.square(self.sharp_scales_km[:num_scales])
+        tails = self.sharp_weights[:, :num_scales] * square
+        tail = tails.sum(axis=1)
+        mean_square = tails @ square / np.maximum(tail, np.finfo(np.float64).tiny)
+        falls = chord2 + mean_square
+        np.reciprocal(falls, out=falls)
+        np.square(falls, out=falls)
+        falls *= chord2 > near_km**2
+        return np.asarray(falls @ (tail / np.pi))
+
+    def _prior_children_mass(self, parents: cells.CellIds, children: cells.CellIds, area: Floats) -> Floats:
+        """Mass of everything that lives on the cells of the prior."""
+        prior, child_level = self.prior, int(cells.level(children.flat[0]))
+        rows = prior.find(parents)
+        inside = prior.level[rows] <= cells.level(parents)  # the parent lies within one cell of the prior
+        mass = np.empty(children.shape)
+        mass[inside] = (self.prior_mass[rows] / prior.area_km2[rows])[inside, None] * area[inside]
+        cut, cut_area = children[~inside].ravel(), area[~inside].ravel()
+        first = prior.find(cut)
+        last = np.searchsorted(prior.range_min, cells.range_max(cut), side="right")
+        held = self._prior_cumulative[last] - self._prior_cumulative[first]
+        density = self.prior_mass[first] / prior.area_km2[first]
+        mass[~inside] = np.where(prior.level[first] < child_level, density * cut_area, held).reshape(
+            -1, children.shape[1]
+        )
+        return mass
+
+    def _near_mass(self, children: cells.CellIds, num_scales: int, near_km: float) -> Floats:
+        """Mass of the particles of the sharpest kernels, as far as `near_km` from their centers."""
+        ids, cumulative = self._sorted_particles(num_scales, near_km)
+        first = np.searchsorted(ids, cells.range_min(children), side="left")
+        last = np.searchsorted(ids, cells.range_max(children), side="right")
+        return np.asarray(cumulative[last] - cumulative[first])
+
+    def _sorted_particles(self, num_scales: int, near_km: float) -> tuple[cells.CellIds, Floats]:
+        """Leaf cells of particles, sorted, and their running mass."""
+        clouds, weights = [], []
+        for i, scale in enumerate(self.sharp_scales_km[:num_scales]):
+            inside = mass_within(near_km**2, scale)
+            clouds.append(particles(self.points, scale, NUM_PARTICLES, inside).reshape(-1, 3))
+            weights.append(np.repeat(self.sharp_weights[:, i] * inside / NUM_PARTICLES, NUM_PARTICLES))
+        ids = cells.from_xyz(np.concatenate(clouds))
+        order = np.argsort(ids)
+        return ids[order], np.concatenate([[0.0], np.cumsum(np.concatenate(weights)[order])])
+
+
+def _block_factors(
+    components: Components, broad_scales_km: tuple[float, ...], num_sharp: int, prior: WorldPrior
+) -> Floats:
+    """Factor on the prior mass of each block: the prior itself and all kernels multiplied with it."""
+    factors = np.full(prior.num_blocks, components.prior_weight)
+    for i, scale in enumerate(broad_scales_km):
+        if len(components.points):
+            factors += components.weights[:, num_sharp + i] @ prior.tilts(components.points, scale)
+    return factors

@@ -1,0 +1,111 @@
+"""Radial kernels on the sphere in closed form: density, total mass and quantiles.
+
+Owns one kernel family; must not know where the points come from.
+
+A kernel of scale s has density c (1 + u / s^2)^-2 at squared chord u from its center, so it is flat within
+s and falls as the fourth power of distance beyond: a bivariate Student t with two degrees of freedom, put on
+the sphere. The area of a spherical cap of squared chord u is exactly pi u, which gives mass and quantiles in
+closed form: the cap holds (1 - 1 / (1 + u / s^2)) of the untruncated total.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geotoken.geo import EARTH_RADIUS_KM
+
+Floats = NDArray[np.float64]
+
+MAX_CHORD2 = 4 * EARTH_RADIUS_KM**2
+"""Squared chord of the antipode, km2."""
+GOLDEN_ANGLE_RAD = np.pi * (3 - np.sqrt(5))
+
+
+def chord2_km2(a: Floats, b: Floats) -> Floats:
+    """Squared chord between every pair of two sets of unit vectors.
+
+    Args:
+        a: Unit vectors, shape (N, 3).
+        b: Unit vectors, shape (M, 3).
+
+    Returns:
+        Squared chord in km2, in [0, 4 R^2], shape (N, M); exact to about 1e-8 km2.
+    """
+    products = a @ b.T
+    np.subtract(1.0, products, out=products)
+    np.maximum(products, 0.0, out=products)
+    products *= 2 * EARTH_RADIUS_KM**2
+    return products
+
+
+def peak_density(scale_km: Floats) -> Floats:
+    """Density at the center of a kernel of unit mass.
+
+    Args:
+        scale_km: Scales in km, > 0, any shape.
+
+    Returns:
+        Density per km2, same shape.
+    """
+    square = np.square(scale_km)
+    return np.asarray((1 / square + 1 / MAX_CHORD2) / np.pi)
+
+
+def falloff(chord2: Floats, scale_km: float) -> Floats:
+    """Density relative to the center.
+
+    Args:
+        chord2: Squared chords in km2, any shape.
+        scale_km: Scale in km, > 0.
+
+    Returns:
+        (1 + u / s^2)^-2, in (0, 1], same shape.
+    """
+    values = chord2 * (1 / scale_km**2)
+    values += 1.0
+    np.reciprocal(values, out=values)
+    np.square(values, out=values)
+    return values
+
+
+def mass_within(chord2: float, scale_km: float) -> float:
+    """Mass of a kernel up to a distance from its center.
+
+    Args:
+        chord2: Squared chord in km2, at least 0.
+        scale_km: Scale in km, > 0.
+
+    Returns:
+        The mass, in [0, 1].
+    """
+    square = scale_km**2
+    chord2 = min(chord2, MAX_CHORD2)
+    return chord2 / (chord2 + square) * (MAX_CHORD2 + square) / MAX_CHORD2
+
+
+def particles(centers: Floats, scale_km: float, num_particles: int, held: float = 1.0) -> Floats:
+    """Points of equal mass that stand for kernels: quantiles of the radius on a golden-angle spiral.
+
+    Args:
+        centers: Unit vectors, shape (E, 3).
+        scale_km: Scale in km, > 0.
+        num_particles: Points a kernel, M.
+        held: Mass of the part of the kernel that the points stand for, the part nearest its center.
+
+    Returns:
+        Unit vectors, shape (E, M, 3).
+    """
+    quantile = (np.arange(num_particles) + 0.5) / num_particles
+    square = scale_km**2
+    within = held * quantile * MAX_CHORD2 / (MAX_CHORD2 + square)
+    chord2 = square * within / (1 - within) / EARTH_RADIUS_KM**2
+    along = 1 - chord2 / 2
+    across = np.sqrt(chord2 * (1 - chord2 / 4))
+    angle = GOLDEN_ANGLE_RAD * np.arange(num_particles)
+    axis = np.eye(3)[np.argmin(np.abs(centers), axis=1)]
+    east = np.cross(axis, centers)
+    east /= np.linalg.norm(east, axis=1, keepdims=True)
+    north = np.cross(centers, east)
+    points: Floats = centers[:, None] * along[:, None]
+    points += east[:, None] * (across * np.cos(angle))[:, None]
+    points += north[:, None] * (across * np.sin(angle))[:, None]
+    return points

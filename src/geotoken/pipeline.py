@@ -1,0 +1,321 @@
+"""`Locator`: a photo in, a `Prediction` out; the only place where all the parts meet.
+
+Owns the order of the parts and the batches; must not know command lines, HTTP or training.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from geotoken.artifact import Artifact, load_artifact
+from geotoken.decoding import Candidates, DecodingOptions, Posterior, decode, posterior, score
+from geotoken.errors import ImageError, InputError
+from geotoken.evidence import Evidence
+from geotoken.gallery import Exclusion, Gallery, Neighbors
+from geotoken.geo import check_lat_lng, haversine_km
+from geotoken.images.embed import Encoder
+from geotoken.images.read import Photo, read
+from geotoken.mixture import MixtureModel
+from geotoken.places import nearest
+from geotoken.prediction import Prediction
+from geotoken.protocol import TokenModel
+from geotoken.selection import METHODS, Utility, mixed_thresholds, select
+
+PhotoSource = str | os.PathLike[str] | bytes
+Guess = tuple[float, float] | tuple[float, float, float]
+
+BATCH_SIZE = 16
+EPSILON = 3e-4
+"""Cells of less probability than this are not divided further when an answer is sought."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocateOptions:
+    """How to look for the answer; see `DecodingOptions` for the decoder's own fields."""
+
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    """Which candidates to find."""
+    select: str = "mbr"
+    """How to choose the answer: one of `geotoken.selection.METHODS`."""
+    utility: Utility = mixed_thresholds
+    """What `mbr` maximises the expectation of."""
+    guesses: tuple[Guess, ...] = ()
+    """Places that somebody believes in, (lat, lng) or (lat, lng, weight); evidence for every photo."""
+    exclude: Exclusion | None = None
+    """Gallery rows that must not count as evidence."""
+
+    def __post_init__(self) -> None:
+        if self.select not in METHODS:
+            raise InputError(f"select (--select) is {self.select!r}; choose one of {', '.join(METHODS)}")
+        guess_evidence(self.guesses)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo of a batch that could not be located."""
+
+    image: str
+    """Name of the photo as given."""
+    error: ImageError
+    """Why."""
+
+
+class Locator:
+    """Locates photos with one model and one gallery, both held in memory."""
+
+    def __init__(
+        self, *, encoder: Encoder, gallery: Gallery, model: TokenModel, num_neighbors: int, name: str
+    ) -> None:
+        gallery.check_encoder(encoder.name, encoder.dim)
+        self.encoder = encoder
+        self.gallery = gallery
+        self.model = model
+        self.num_neighbors = num_neighbors
+        self.name = name
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "mini",
+        *,
+        gallery: str | Path | None = None,
+        head: str | None = None,
+        num_threads: int | None = None,
+    ) -> "Locator":
+        """Load a model; nothing is downloaded.
+
+        Args:
+            model: Name of a bundled model ("mini"), or path of a model folder.
+            gallery: Folder of another gallery, made with the same encoder; the model's own when None.
+            head: Evidence model; the artifact's default when None.
+            num_threads: Processor cores for the encoder; all when None.
+
+        Returns:
+            The locator.
+
+        Raises:
+            ArtifactError: If a folder is missing, damaged, or does not fit.
+            InputError: If the head is unknown.
+        """
+        artifact = load_artifact(model)
+        mixture = _load_mixture(artifact, head or artifact.head)
+        return cls(
+            encoder=Encoder.load(artifact.folder / "encoder", num_threads=num_threads),
+            gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
+            model=mixture,
+            num_neighbors=mixture.config.with_similarity.num_neighbors,
+            name=artifact.name,
+        )
+
+    def locate(
+        self,
+        photo: PhotoSource,
+        *,
+        decoder: str = "beam",
+        beam_width: int = 5,
+        num_samples: int = 30,
+        temperature: float = 1.0,
+        seed: int = 0,
+        **options: object,
+    ) -> Prediction:
+        """Locate one photo.
+
+        Args:
+            photo: Path of a photo, or the content of its file.
+            decoder: "greedy", "sample", "beam" or "best_first".
+            beam_width: Hypotheses of the beam, at least 1.
+            num_samples: Samples of the decoder "sample", at least 1.
+            temperature: Temperature of the samples, greater than 0.
+            seed: Seed of the samples.
+            **options: Fields of `LocateOptions` except `decoding`: select, utility, guesses, exclude.
+
+        Returns:
+            The prediction.
+
+        Raises:
+            ImageError: If the photo cannot be read.
+            InputError: If an option is out of range or unknown.
+        """
+        decoding = DecodingOptions(
+            decoder=decoder,
+            beam_width=beam_width,
+            num_samples=num_samples,
+            temperature=temperature,
+            seed=seed,
+        )
+        unknown = set(options) - set(LocateOptions.__dataclass_fields__)
+        if unknown:
+            raise InputError(
+                f"unknown option {min(unknown)!r}; the options are select, utility, guesses, exclude"
+            )
+        answer = next(self.locate_many([photo], LocateOptions(decoding=decoding, **options)))  # type: ignore[arg-type]
+        if isinstance(answer, Failure):
+            raise answer.error
+        return answer
+
+    def locate_many(
+        self, photos: Iterable[PhotoSource], options: LocateOptions | None = None
+    ) -> Iterator[Prediction | Failure]:
+        """Locate photos one by one, in order, with bounded memory.
+
+        Args:
+            photos: Paths, or contents of files.
+            options: How.
+
+        Yields:
+            A prediction, or the failure of a photo that cannot be read.
+        """
+        options = options or LocateOptions()
+        remaining = iter(photos)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            ahead = pool.submit(self._look_up, list(islice(remaining, BATCH_SIZE)), options)
+            while batch := ahead.result():
+                ahead = pool.submit(self._look_up, list(islice(remaining, BATCH_SIZE)), options)
+                yield from pool.map(lambda item: self._answer_one(item, options), batch)
+
+    def locate_together(
+        self, photos: Sequence[PhotoSource], options: LocateOptions | None = None
+    ) -> list[Prediction | Failure]:
+        """Locate several photos of one place: their evidence is joined, and all get the same answer.
+
+        Args:
+            photos: Paths, or contents of files.
+            options: How.
+
+        Returns:
+            One entry a photo, in order, with the joint answer and the photo's own neighbors.
+        """
+        options = options or LocateOptions()
+        looked_up: list[_LookedUp | Failure] = []
+        for start in range(0, len(photos), BATCH_SIZE):
+            looked_up += self._look_up(list(photos[start : start + BATCH_SIZE]), options)
+        readable = [item for item in looked_up if not isinstance(item, Failure)]
+        if not readable:
+            return [item for item in looked_up if isinstance(item, Failure)]
+        joint = Evidence.merge([_to_evidence(item.neighbors) for item in readable])
+        found = self._decide(Evidence.merge([joint, guess_evidence(options.guesses)]), options)
+        return [item if isinstance(item, Failure) else self._describe(item, found) for item in looked_up]
+
+    def _look_up(self, photos: Sequence[PhotoSource], options: LocateOptions) -> "list[_LookedUp | Failure]":
+        """Read, embed and search a batch."""
+        read_photos = [self._read(photo) for photo in photos]
+        good = [photo for photo in read_photos if isinstance(photo, Photo)]
+        vectors = self.encoder.embed([photo.pixels for photo in good])
+        found = iter(self.gallery.search(vectors, self.num_neighbors, options.exclude))
+        return [
+            photo if isinstance(photo, Failure) else _LookedUp(_name(source), photo, next(found))
+            for source, photo in zip(photos, read_photos, strict=True)
+        ]
+
+    def _read(self, source: PhotoSource) -> Photo | Failure:
+        try:
+            return read(source if isinstance(source, bytes) else Path(source), min_side=self.encoder.min_side)
+        except ImageError as error:
+            return Failure(_name(source), error)
+
+    def _answer_one(self, item: "_LookedUp | Failure", options: LocateOptions) -> Prediction | Failure:
+        if isinstance(item, Failure):
+            return item
+        evidence = Evidence.merge([_to_evidence(item.neighbors), guess_evidence(options.guesses)])
+        return self._describe(item, self._decide(evidence, options))
+
+    def _decide(self, evidence: Evidence, options: LocateOptions) -> "_Found":
+        """Decode, integrate and select."""
+        memory = self.model.encode([evidence])
+        candidates = decode(self.model, memory, options.decoding)[0]
+        whole = posterior(self.model, memory, EPSILON)[0]
+        points = (
+            np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
+            np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
+        )
+        chosen = select(options.select, candidates, whole, utility=options.utility, extra=points)
+        tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
+        log_prob = float(score(self.model, memory, tokens[None, None])[0, 0])
+        return _Found(chosen.lat, chosen.lng, tuple(tokens.tolist()), log_prob, candidates, whole)
+
+    def _describe(self, item: "_LookedUp", found: "_Found") -> Prediction:
+        return Prediction(
+            image=item.name,
+            lat=found.lat,
+            lng=found.lng,
+            tokens=found.tokens,
+            log_prob=found.log_prob,
+            candidates=found.candidates,
+            posterior=found.posterior,
+            neighbors=item.neighbors,
+            place=nearest([found.lat], [found.lng])[0],
+            warnings=_warnings(item.photo, found),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    """A photo that was read, and its neighbors."""
+
+    name: str
+    photo: Photo
+    neighbors: Neighbors
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The answer to a piece of evidence."""
+
+    lat: float
+    lng: float
+    tokens: tuple[int, ...]
+    log_prob: float
+    candidates: Candidates
+    posterior: Posterior
+
+
+def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
+    """Guesses as evidence.
+
+    Args:
+        guesses: (lat, lng) or (lat, lng, weight); weight is 1 when not given.
+
+    Returns:
+        Evidence without neighbors.
+
+    Raises:
+        InputError: If a coordinate is out of range or a weight is not greater than 0.
+    """
+    lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
+    weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
+    return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
+
+
+def _to_evidence(neighbors: Neighbors) -> Evidence:
+    return Evidence(
+        neighbor_lat=neighbors.lat,
+        neighbor_lng=neighbors.lng,
+        neighbor_rank=np.arange(1.0, len(neighbors) + 1),
+        neighbor_similarity=neighbors.similarity,
+    )
+
+
+def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:
+    if photo.gps is None:
+        return ()
+    lat, lng = photo.gps
+    distance_km = float(haversine_km(lat, lng, found.lat, found.lng))
+    return (
+        f"this file already carries GPS ({lat:.5f}, {lng:.5f}), {distance_km:,.1f} km from this answer; "
+        "it was not used as evidence",
+    )
+
+
+def _load_mixture(artifact: Artifact, head: str) -> MixtureModel:
+    if head != "mixture":
+        raise InputError(f"head (--head) is {head!r}; this version has one, mixture")
+    return MixtureModel.load(artifact.folder / "mixture", artifact.scheme)
+
+
+def _name(source: PhotoSource) -> str:
+    return f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)

