@@ -50,7 +50,7 @@ docs: $(VENV)/.dev  ## rewrite the generated pages of docs/
 	$(BIN)/python tools/make_cli_docs.py
 
 $(VENV)/.made:
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "geotoken needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; say: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "geotoken needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; say: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

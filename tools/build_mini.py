@@ -1,12 +1,15 @@
 """Build the closed-form model of `mini`: the world prior and all weights, then seal the artifact.
 
 Owns the recipe; the likelihood is in fit_mixture.py. Needs [dev], the evidence table and the GPS points of the
-PyPI package geoclip 1.3.0 (`pip download --no-deps geoclip==1.3.0`, unzip). The encoder and the gallery must
-already lie in the model folder.
+PyPI package geoclip 1.3.0 (`pip download --no-deps geoclip==1.3.0`). The encoder and the gallery must already lie
+in the model folder.
 
+The prior is made of those GPS points (where photos are uploaded) and of settlements (where people live).
 Weights for evidence without similarities, and those of guesses, are fitted on the evidence table. Weights for
 evidence with similarities are fitted on the bundled gallery alone, each photo being a query twice: once among
-the photos of other owners (a place seen), once with every photo within 25 km left out (a place never seen).
+the photos of other owners (a place seen), once with every photo within some radius left out (a place never
+seen); the radius is drawn as the distance from a place of the prior to the gallery. Countries weigh equally,
+because the gallery holds some of them far too often.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import torch
 from evidence_table import load_evidence_table
 from numpy.typing import NDArray
 
+from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
@@ -35,12 +39,13 @@ RANK_ONLY = ("bias", "rank_slope", "agreement_slope", "prior_bias")
 WITH_SIMILARITY = (*RANK_ONLY, "similarity_slope", "best_similarity_slope")
 DUPLICATE_SIMILARITY = 0.9
 SEEN_KM, UNSEEN_KM = 5.0, 25.0
+NUM_SETTLEMENTS = 100_000
+"""Settlements that enter the prior, each like one GPS point."""
 SEEN_SHARE = 0.4
 """Assumed share of photos whose place is in the gallery."""
 PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
 """Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
 NUM_NEIGHBORS = 20
-BLURS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class GalleryCases:
     cases: list[Evidence]
     """Evidence of each, length N."""
     truth: NDArray[np.float64]
-    """Unit vectors of the blurred truths, shape (N, 3)."""
+    """Unit vectors of the true places, blurred by the precision of their coordinates, shape (N, 3)."""
     weight: NDArray[np.float64]
     """Weight of each, shape (N,)."""
     seen: NDArray[np.bool_]
@@ -78,40 +83,50 @@ def to_evidence(found: Neighbors) -> Evidence:
     )
 
 
-def gallery_cases(gallery: Gallery, seed: int = 0) -> GalleryCases:
+def world_prior(path: Path) -> WorldPrior:
+    """The prior of GPS points and settlements."""
+    lat, lng = gps_points(path)
+    settlements = places.settlements()
+    rows = np.random.default_rng(0).permutation(len(settlements[0]))[:NUM_SETTLEMENTS]
+    return WorldPrior.from_points(
+        np.concatenate([lat, settlements[0][rows]]),
+        np.concatenate([lng, settlements[1][rows]]),
+        min_count=6,
+        uniform=0.05,
+    )
+
+
+def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> GalleryCases:
     """Every gallery photo as a query, where its place is known and where it is not.
 
     Args:
         gallery: The gallery.
-        seed: Seed of the blur.
+        prior: The world prior, which says how far unseen places lie from the gallery.
+        seed: Seed of the radii and of the blur.
 
     Returns:
         The cases; seen and unseen ones together weigh as `SEEN_SHARE` says.
     """
     table, rng = gallery.table, np.random.default_rng(seed)
+    left_out_km = rng.choice(_unseen_distances_km(gallery, prior, rng), gallery.size)
     cases, truth, seen = [], [], []
     for place_seen in (True, False):
-        exclusions = [
-            Exclusion(
-                owner=table.owner[i] if place_seen else None,
-                sha256=table.sha256[i],
-                min_duplicate_similarity=DUPLICATE_SIMILARITY,
-                **({} if place_seen else {"within_km": UNSEEN_KM, "lat": table.lat[i], "lng": table.lng[i]}),
-            )
-            for i in range(gallery.size)
-        ]
+        exclusions = [_exclusion(gallery, i, None if place_seen else left_out_km[i]) for i in range(gallery.size)]
         found = gallery.search(gallery.vectors, NUM_NEIGHBORS, exclusions)
         for i, neighbors in enumerate(found):
             if place_seen and not _is_seen(gallery, i, exclusions[i]):
                 continue
             sigma_km = PRECISION_KM.get(str(table.coord_precision[i]), PRECISION_KM["city"])
-            for _ in range(BLURS):
-                cases.append(to_evidence(neighbors))
-                truth.append(_blur(float(table.lat[i]), float(table.lng[i]), sigma_km, rng))
-                seen.append(place_seen)
-    is_seen = np.array(seen)
-    weight = np.where(is_seen, SEEN_SHARE / is_seen.sum(), (1 - SEEN_SHARE) / (~is_seen).sum())
-    return GalleryCases(cases, np.array(truth), weight, is_seen)
+            cases.append(to_evidence(neighbors))
+            truth.append(_blur(float(table.lat[i]), float(table.lng[i]), sigma_km, rng))
+            seen.append(place_seen)
+    points, is_seen = np.array(truth), np.array(seen)
+    weight = np.zeros(len(points))
+    for group, share in ((is_seen, SEEN_SHARE), (~is_seen, 1 - SEEN_SHARE)):
+        country = [place.country_code for place in places.nearest(*from_xyz(points[group]))]
+        _, inverse, counts = np.unique(country, return_inverse=True, return_counts=True)
+        weight[group] = share / len(counts) / counts[inverse]
+    return GalleryCases(cases, points, weight, is_seen)
 
 
 def fit_gallery(data: GalleryCases, prior: WorldPrior) -> NeighborTrust:
@@ -123,6 +138,24 @@ def fit_gallery(data: GalleryCases, prior: WorldPrior) -> NeighborTrust:
     nll = -fit.neighbor_log_likelihood(parameters, features).numpy()
     print(f"gallery: nll seen {nll[data.seen].mean():.3f}, unseen {nll[~data.seen].mean():.3f}")
     return fit.to_neighbor_trust(parameters, standard, NUM_NEIGHBORS)
+
+
+def _unseen_distances_km(gallery: Gallery, prior: WorldPrior, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Distances to the nearest gallery photo of places drawn from the prior, those beyond `UNSEEN_KM`."""
+    lat, lng = cells.to_lat_lng(rng.choice(prior.cell_ids, 4000, p=prior.mass))
+    table = gallery.table
+    nearest = [haversine_km(table.lat, table.lng, *point).min() for point in zip(lat, lng, strict=True)]
+    distance_km = np.array(nearest)
+    return distance_km[distance_km > UNSEEN_KM]
+
+
+def _exclusion(gallery: Gallery, row: int, left_out_km: float | None) -> Exclusion:
+    """What a gallery photo must not find: itself, and its owner's photos or every photo around."""
+    table = gallery.table
+    common = {"sha256": table.sha256[row], "min_duplicate_similarity": DUPLICATE_SIMILARITY}
+    if left_out_km is None:
+        return Exclusion(owner=table.owner[row], **common)
+    return Exclusion(within_km=left_out_km, lat=table.lat[row], lng=table.lng[row], **common)
 
 
 def _is_seen(gallery: Gallery, row: int, exclusion: Exclusion) -> bool:
@@ -150,7 +183,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="model folder with encoder and gallery")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    prior = WorldPrior.from_points(*gps_points(args.gps_points), min_count=4)
+    prior = world_prior(args.gps_points)
     table = load_evidence_table(args.evidence, guesses=True)
     truth = to_xyz(table.lat, table.lng)
     features = fit.neighbor_features(table.cases, truth, SCALES, prior, (0.0, 1.0))
@@ -163,7 +196,7 @@ def main() -> None:
     config = MixtureConfig(
         sharp_scales_km=SCALES.sharp_km,
         broad_scales_km=SCALES.broad_km,
-        with_similarity=fit_gallery(gallery_cases(Gallery.load(args.model / "gallery")), prior),
+        with_similarity=fit_gallery(gallery_cases(Gallery.load(args.model / "gallery"), prior), prior),
         without_similarity=fit.to_neighbor_trust(ranked, (0.0, 1.0), NUM_NEIGHBORS),
         guess=fit.to_guess_trust(guess),
     )

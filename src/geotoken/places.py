@@ -84,6 +84,16 @@ def nearest(lat: ArrayLike, lng: ArrayLike) -> list[Place]:
     return [_name(gazetteer, *point) for point in points]
 
 
+def settlements() -> tuple[Floats, Floats]:
+    """All settlements of the table.
+
+    Returns:
+        Latitudes and longitudes in degrees, each of shape (S,).
+    """
+    gazetteer = _load()
+    return gazetteer.lat, gazetteer.lng
+
+
 def about() -> dict[str, Any]:
     """Origin of the bundled gazetteer.
 

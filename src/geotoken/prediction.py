@@ -89,7 +89,7 @@ class Prediction:
             },
             "levels": [{"level": c.level, "cell_hex": _hex(c), "probability": c.probability} for c in answer],
             "candidates": self._candidates(top_k),
-            "neighbors": self._neighbors(top_k),
+            "neighbors": neighbors_to_list(self.neighbors, top_k),
             "warnings": list(self.warnings),
         }
 
@@ -108,22 +108,31 @@ class Prediction:
             rows.append(row)
         return rows
 
-    def _neighbors(self, top_k: int) -> list[dict[str, Any]]:
-        found = self.neighbors
-        rows = []
-        for i in range(min(top_k, len(found))):
-            row: dict[str, Any] = {
-                "id": found.id[i],
-                "lat": float(found.lat[i]),
-                "lng": float(found.lng[i]),
-                "similarity": float(found.similarity[i]),
-            }
-            for name in ("attribution", "license", "source_url"):
-                value = getattr(found, name)[i]
-                if value:
-                    row[name] = value
-            rows.append(row)
-        return rows
+
+def neighbors_to_list(found: Neighbors, top_k: int) -> list[dict[str, Any]]:
+    """Neighbors as JSON-ready values; what is not known of one is left out.
+
+    Args:
+        found: Retrieved gallery photos, most similar first.
+        top_k: How many are listed at most.
+
+    Returns:
+        One object a neighbor.
+    """
+    rows = []
+    for i in range(min(top_k, len(found))):
+        row: dict[str, Any] = {
+            "id": found.id[i],
+            "lat": float(found.lat[i]),
+            "lng": float(found.lng[i]),
+            "similarity": float(found.similarity[i]),
+        }
+        for name in ("attribution", "license", "source_url"):
+            value = getattr(found, name)[i]
+            if value:
+                row[name] = value
+        rows.append(row)
+    return rows
 
 
 def error_to_dict(image: str, message: str) -> dict[str, Any]:

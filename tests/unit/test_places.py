@@ -115,3 +115,10 @@ def test_a_file_of_another_format_is_an_artifact_error(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "files", lambda _: tmp_path)
     with pytest.raises(ArtifactError, match="format 99"):
         places._load.__wrapped__()
+
+
+def test_settlements_cover_every_inhabited_continent():
+    lat, lng = places.settlements()
+    assert len(lat) == len(lng) > 100_000
+    for point in ((48.86, 2.35), (-33.87, 151.21), (-1.29, 36.82), (-23.55, -46.63), (40.71, -74.01)):
+        assert haversine_km(lat, lng, *point).min() < 10

@@ -4,6 +4,6 @@ Owns flags, words and exit codes; must not decide anything about places. Nothing
 command runs, so that `geotoken --help` answers at once.
 """
 
-from geotoken.cli.app import app, main
+from geotoken.cli.program import app, main
 
 __all__ = ["app", "main"]

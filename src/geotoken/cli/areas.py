@@ -53,12 +53,12 @@ def other_areas(posterior: Posterior, lat: float, lng: float, num_areas: int = 4
         first, last = np.searchsorted(spots.cell_id, [cells.range_min(cell_id), cells.range_max(cell_id)])
         likeliest = first + int(np.argmax(spots.probability[first : max(last, first + 1)]))
         spot_lat, spot_lng = cells.to_lat_lng(spots.cell_id[likeliest])
-        distances_km = haversine_km(*np.array(centers).T, spot_lat, spot_lng)
-        if distances_km.min() > 2 * RADIUS_KM:
+        taken_lat, taken_lng = np.array(centers).T
+        if haversine_km(taken_lat, taken_lng, spot_lat, spot_lng).min() > 2 * RADIUS_KM:
             centers.append((float(spot_lat), float(spot_lng)))
     found = [
-        Area(*center, posterior.probability_within_km(*center, RADIUS_KM), place)
-        for center, place in zip(centers[1:], nearest(*np.array(centers).T)[1:], strict=True)
+        Area(*center, posterior.probability_within_km(*center, RADIUS_KM), nearest(*center)[0])
+        for center in centers[1:]
     ]
     likely = [area for area in found if area.probability >= MIN_PROBABILITY]
     return sorted(likely, key=lambda area: -area.probability)

@@ -53,7 +53,8 @@ def exit_codes(debug: bool) -> Iterator[None]:
         Once, for the body.
 
     Raises:
-        typer.Exit: With the code of the exception.
+        Exit: With the code of the exception.
+        Abort: If Typer gave up by itself.
     """
     try:
         yield

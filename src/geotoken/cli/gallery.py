@@ -4,15 +4,12 @@ Owns its flags and tables; must not know how galleries are stored.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from geotoken.cli.errors import exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
-
-if TYPE_CHECKING:
-    from geotoken.gallery import Neighbors
 
 app = typer.Typer(help="Geotagged photos to compare with.", no_args_is_help=True)
 
@@ -74,10 +71,12 @@ def search(
     """Find the photos of a gallery that look most like a photo."""
     with exit_codes(debug):
         from geotoken.artifact import find_model
+        from geotoken.cli.panel import neighbor_labels, neighbors_table
         from geotoken.cli.terminal import print_json, stdout
         from geotoken.gallery import Gallery
         from geotoken.images.embed import Encoder
         from geotoken.images.read import read
+        from geotoken.prediction import neighbors_to_list
 
         folder = find_model(model)
         encoder = Encoder.load(folder / "encoder")
@@ -86,9 +85,9 @@ def search(
         vectors = encoder.embed([read(photo, min_side=encoder.min_side).pixels])
         neighbors = found.search(vectors, k)[0]
         if json:
-            print_json({"image": str(photo), "neighbors": _rows(neighbors)})
+            print_json({"image": str(photo), "neighbors": neighbors_to_list(neighbors, k)})
         else:
-            stdout().print(_neighbors_table(neighbors))
+            stdout().print(neighbors_table(neighbors, neighbor_labels(neighbors, found.table)))
 
 
 @app.command("info")
@@ -126,44 +125,3 @@ def info(
                 "size": words.size(facts["size_bytes"]),
             }
         )
-
-
-def _rows(neighbors: "Neighbors") -> list[dict[str, Any]]:
-    """Neighbors, JSON-ready, best first; what is not known is null."""
-    return [
-        {
-            "id": neighbors.id[i],
-            "lat": float(neighbors.lat[i]),
-            "lng": float(neighbors.lng[i]),
-            "similarity": float(neighbors.similarity[i]),
-            "attribution": neighbors.attribution[i],
-            "license": neighbors.license[i],
-            "source_url": neighbors.source_url[i],
-        }
-        for i in range(len(neighbors))
-    ]
-
-
-def _neighbors_table(neighbors: "Neighbors") -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from geotoken.cli import words
-    from geotoken.places import nearest
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("similarity", justify="right", no_wrap=True)
-    table.add_column("place")
-    table.add_column("coordinates", no_wrap=True)
-    table.add_column("photo", overflow="fold")
-    places = nearest(neighbors.lat, neighbors.lng)
-    for i, place in enumerate(places):
-        credit = [part for part in (neighbors.attribution[i], neighbors.license[i]) if part]
-        table.add_row(
-            f"{neighbors.similarity[i]:.2f}",
-            Text(words.place_name(place)),
-            words.coordinates(neighbors.lat[i], neighbors.lng[i]),
-            Text(words.printable(", ".join([neighbors.id[i], *credit]))),
-        )
-    return table

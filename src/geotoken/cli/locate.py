@@ -28,15 +28,15 @@ _EVIDENCE, _SEARCH = "Evidence", "Search"
 
 def locate(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders to search for photos.")
+        list[Path], typer.Argument(metavar="PATH", help="Photos, or folders to search for photos.")
     ],
     model: Model = DEFAULT_MODEL,
     head: Annotated[
         str | None,
         typer.Option(
             "--head",
-            metavar="mixture|transformer",
-            help="Evidence model; this version has mixture.",
+            metavar="NAME",
+            help="Evidence model: mixture (transformer comes later).",
             show_default="the model's own",
             rich_help_panel="Model",
         ),
@@ -63,8 +63,8 @@ def locate(
         str,
         typer.Option(
             "--decoder",
-            metavar="greedy|sample|beam|best_first",
-            help="How candidates are found.",
+            metavar="NAME",
+            help="How candidates are found: greedy, sample, beam or best_first.",
             rich_help_panel=_SEARCH,
         ),
     ] = "beam",
@@ -123,8 +123,8 @@ def locate(
         str,
         typer.Option(
             "--select",
-            metavar="log_prob|medoid|mbr",
-            help="How the answer is chosen.",
+            metavar="NAME",
+            help="How the answer is chosen: log_prob, medoid or mbr.",
             rich_help_panel=_SEARCH,
         ),
     ] = "mbr",
@@ -136,8 +136,9 @@ def locate(
 ) -> None:
     """Tell where photos were taken.
 
-    Up to three photos get the whole story each, more get a few lines each. A photo that cannot be read is
-    reported and the others are located all the same.
+    One to three photos get the whole story each, more get a few lines each.
+
+    A photo that cannot be read is reported, and the others are located all the same.
     """
     with exit_codes(debug):
         from geotoken.decoding import DecodingOptions
@@ -251,7 +252,8 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
     from geotoken.prediction import error_to_dict
 
     num_failed = 0
-    with ProgressBar(num_photos, "Locating") as bar, JsonArray() as array:
+    with ProgressBar("Locating") as bar, JsonArray() as array:
+        bar.set(0, num_photos)
         for num_done, answer in enumerate(answers, start=1):
             with bar.paused():
                 if isinstance(answer, Failure):
@@ -260,28 +262,30 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
                     print_error(describe(answer.error))
                 else:
                     array.add(answer.to_dict(top_k))
-            bar.set(num_done)
+            bar.set(num_done, num_photos)
     return num_failed
 
 
 def _print_panels(answers: "Iterable[Answer]", num_photos: int, locator: "Locator") -> int:
     """Print a panel a photo; the number of failures is returned."""
-    from geotoken.cli.panel import FullPanel, ShortPanel
+    from geotoken.cli.panel import FullPanel, ShortPanel, neighbor_labels
     from geotoken.cli.terminal import FEW, ProgressBar, stdout
     from geotoken.pipeline import Failure
 
     console, num_failed = stdout(), 0
-    with ProgressBar(num_photos, "Locating") as bar:
+    with ProgressBar("Locating") as bar:
+        bar.set(0, num_photos)
         for num_done, answer in enumerate(answers, start=1):
             with bar.paused():
                 if isinstance(answer, Failure):
                     num_failed += 1
                     print_error(describe(answer.error))
                 elif num_photos <= FEW:
-                    console.print(FullPanel(answer.image, [answer], [_labels(locator, answer)]))
+                    labels = neighbor_labels(answer.neighbors, locator.gallery.table)
+                    console.print(FullPanel(answer.image, [answer], [labels]))
                 else:
                     console.print(ShortPanel(answer.image, answer))
-            bar.set(num_done)
+            bar.set(num_done, num_photos)
     if num_failed and num_photos > 1:
         print_error(f"{num_failed} of {num_photos} photos could not be located")
     return num_failed
@@ -289,10 +293,10 @@ def _print_panels(answers: "Iterable[Answer]", num_photos: int, locator: "Locato
 
 def _print_joint_panel(answers: "Sequence[Answer]", locator: "Locator") -> int:
     """Print one panel for all photos; the number of failures is returned."""
-    from geotoken.cli.panel import FullPanel
+    from geotoken.cli.panel import FullPanel, neighbor_labels
     from geotoken.cli.terminal import stdout
-    from geotoken.pipeline import Failure
     from geotoken.cli.words import plural
+    from geotoken.pipeline import Failure
 
     located = [answer for answer in answers if not isinstance(answer, Failure)]
     for answer in answers:
@@ -300,11 +304,6 @@ def _print_joint_panel(answers: "Sequence[Answer]", locator: "Locator") -> int:
             print_error(describe(answer.error))
     if located:
         title = located[0].image if len(located) == 1 else f"{plural(len(located), 'photo')} of one place"
-        stdout().print(FullPanel(title, located, [_labels(locator, one) for one in located]))
+        labels = [neighbor_labels(one.neighbors, locator.gallery.table) for one in located]
+        stdout().print(FullPanel(title, located, labels))
     return len(answers) - len(located)
-
-
-def _labels(locator: "Locator", prediction: "Prediction") -> list[str]:
-    """Names of a prediction's neighbors for people."""
-    neighbors, labels = prediction.neighbors, locator.gallery.table.label
-    return [labels[row] or name for row, name in zip(neighbors.row, neighbors.id, strict=True)]

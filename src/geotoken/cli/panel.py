@@ -15,7 +15,9 @@ from rich.text import Text
 from geotoken import cells
 from geotoken.cli import words
 from geotoken.cli.areas import RADIUS_KM, other_areas
+from geotoken.gallery import GalleryTable, Neighbors
 from geotoken.geo import haversine_km
+from geotoken.places import nearest
 from geotoken.prediction import Prediction
 
 NUM_NEIGHBORS: Final = 3
@@ -58,7 +60,7 @@ class FullPanel:
         else:
             body += [path, Text(), others]
         body += [Text(), _evidence(self._predictions, self._labels)]
-        warnings = [_warning(words.printable(note)) for one in self._predictions for note in one.warnings]
+        warnings = _warnings(self._predictions)
         body += [Text(), *warnings] if warnings else []
         yield _panel(self._title, Group(*body))
 
@@ -82,10 +84,10 @@ class ShortPanel:
             f"{'face' if cell.level == 0 else words.distance(cells.average_edge_km(cell.level))} "
             f"{words.percent(cell.probability)}"
             for cell in self._prediction.levels
-            if cell.level % 4 == 0 and cell.level <= 16
+            if cell.level % 4 == 0 and cell.level <= 12
         ]
-        path = Text("cells: " + "  ›  ".join(steps), style="dim", overflow="ellipsis", no_wrap=True)
-        warnings = [_warning(words.printable(note)) for note in self._prediction.warnings]
+        path = Text("Cells: " + "  ›  ".join(steps), style="dim", overflow="ellipsis", no_wrap=True)
+        warnings = _warnings([self._prediction])
         yield _panel(self._title, Group(_headline(self._prediction), path, *warnings))
 
 
@@ -96,15 +98,16 @@ def _panel(title: str, body: RenderableType) -> Panel:
 def _headline(answer: Prediction) -> Text:
     """Place, point, verdict and radii."""
     radius_50_km, radius_90_km = answer.radius_km(0.5), answer.radius_km(0.9)
-    verdict = words.verdict(radius_50_km, radius_90_km)
-    phrase = words.place_phrase(answer.place)
-    if verdict == words.GUESS:
-        phrase = f"best bet: {phrase}"
+    in_city = answer.posterior.probability_within_km(answer.lat, answer.lng, words.AREAS["city"])
+    guess, phrase = words.is_guess(radius_50_km), words.place_phrase(answer.place)
+    phrase = f"best bet: {phrase}" if guess else phrase
+    url = _MAP_URL.format(lat=answer.lat, lng=answer.lng)
     text = Text()
     text.append(f"{phrase[0].upper()}{phrase[1:]}\n", style="bold green")
-    url = _MAP_URL.format(lat=answer.lat, lng=answer.lng)
     text.append(words.coordinates(answer.lat, answer.lng, radius_50_km), style=f"link {url}")
-    text.append(f"\n{verdict} ", style="yellow" if verdict == words.GUESS else "")
+    text.append(
+        f"\n{words.verdict(radius_50_km, radius_90_km, in_city)}\n", style="yellow" if guess else "none"
+    )
     text.append(
         f"Even odds within {words.distance(radius_50_km)}, 9 in 10 within {words.distance(radius_90_km)}."
     )
@@ -113,7 +116,7 @@ def _headline(answer: Prediction) -> Text:
 
 def _path(answer: Prediction) -> RenderableType:
     """The cells around the answer, each with its probability."""
-    table = _table("Narrowing down", 4)
+    table = _table(4)
     for cell in answer.levels:
         sure = "green" if cell.probability >= _SURE else "yellow" if cell.probability >= _LIKELY else "dim"
         bar = ProgressBar(
@@ -125,17 +128,62 @@ def _path(answer: Prediction) -> RenderableType:
             bar,
             Text(words.percent(cell.probability), style=sure),
         )
-    return table
+    return _section("Narrowing down", table)
 
 
 def _others(answer: Prediction) -> RenderableType:
     """The area of the answer and those that it might be instead."""
-    table = _table(f"Also possible (chance within {RADIUS_KM:.0f} km)", 2)
+    table = _table(2)
     here = answer.posterior.probability_within_km(answer.lat, answer.lng, RADIUS_KM)
     table.add_row(words.percent(here), Text("this answer", style="bold"))
     for area in other_areas(answer.posterior, answer.lat, answer.lng):
         table.add_row(words.percent(area.probability), Text(words.place_name(area.place)))
+    return _section(f"Also possible (chance within {RADIUS_KM:.0f} km)", table)
+
+
+def neighbor_labels(neighbors: Neighbors, table: GalleryTable) -> list[str]:
+    """Names of gallery photos for people.
+
+    Args:
+        neighbors: The photos, K of them.
+        table: The table of their gallery.
+
+    Returns:
+        The label of each, or its id where it has none; length K.
+    """
+    return [table.label[row] or name for row, name in zip(neighbors.row, neighbors.id, strict=True)]
+
+
+def neighbors_table(neighbors: Neighbors, labels: Sequence[str]) -> RenderableType:
+    """Gallery photos with similarity, place and credit.
+
+    Args:
+        neighbors: The photos, K of them.
+        labels: A name for each, length K.
+
+    Returns:
+        Something that Rich can print.
+    """
+    table = _table(2)
+    places = nearest(neighbors.lat, neighbors.lng)
+    for i, place in enumerate(places):
+        point = words.coordinates(neighbors.lat[i], neighbors.lng[i])
+        photo = _describe(neighbors, i, labels[i], f"{words.place_phrase(place)}, {point}")
+        table.add_row(f"{neighbors.similarity[i]:.2f}", photo)
     return table
+
+
+def _describe(neighbors: Neighbors, i: int, label: str, *more: str) -> Text:
+    """Name, credit and source of a gallery photo, a line each, cut where the terminal ends."""
+    text = Text(words.printable(label), overflow="ellipsis", no_wrap=True)
+    credit = " · ".join(part for part in (neighbors.license[i], neighbors.attribution[i]) if part)
+    for line in filter(None, (*more, credit)):
+        text.append(f"\n{words.printable(line)}", style="dim")
+    url = neighbors.source_url[i]
+    if url and " " not in url and url.isprintable():
+        text.append("\n")
+        text.append(url, style=f"dim link {url}")
+    return text
 
 
 def _evidence(predictions: Sequence[Prediction], labels: Sequence[Sequence[str]]) -> RenderableType:
@@ -145,38 +193,35 @@ def _evidence(predictions: Sequence[Prediction], labels: Sequence[Sequence[str]]
         for one, names in zip(predictions, labels, strict=True)
         for i in range(len(one.neighbors))
     ]
-    table = _table("Looks like (similarity, distance from the answer)", 3)
+    table = _table(3)
     for similarity, one, label, i in sorted(rows, key=lambda row: -row[0])[:NUM_NEIGHBORS]:
         found = one.neighbors
         distance_km = float(haversine_km(found.lat[i], found.lng[i], one.lat, one.lng))
-        name = Text(words.printable(label))
-        credit = [words.printable(part) for part in (found.attribution[i], found.license[i]) if part]
-        if credit:
-            name.append("\n" + ", ".join(credit), style="dim")
-        url = found.source_url[i]
-        if url and " " not in url and url.isprintable():
-            name.append("\n")
-            name.append(url, style=f"dim link {url}")
-        name.overflow, name.no_wrap = "ellipsis", True
-        table.add_row(f"{similarity:.2f}", words.distance(distance_km), name)
-    return table if rows else Text("No evidence from the gallery.")
+        table.add_row(f"{similarity:.2f}", words.distance(distance_km), _describe(found, i, label))
+    if not rows:
+        return Text("Looks like no photo of the gallery.")
+    return _section("Looks like (similarity, distance from the answer)", table)
 
 
-def _table(title: str, num_columns: int) -> Table:
-    """A table under a heading; numbers to the right, all but the last column as narrow as they can be."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        show_header=False,
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+def _section(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(title, style="bold"), body)
+
+
+def _table(num_columns: int) -> Table:
+    """A table without lines; numbers to the right, all but the last column as narrow as they can be."""
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in range(num_columns):
         table.add_column(justify="left" if column == num_columns - 1 else "right", no_wrap=column == 0)
     return table
 
 
-def _warning(note: str) -> Text:
-    return Text(f"Note: {note}.", style="yellow")
+def _warnings(predictions: Sequence[Prediction]) -> list[Text]:
+    """Remarks about the photos, each with its photo's name where there are several."""
+    return [
+        Text(
+            words.printable(f"Note: {one.image}: {note}." if len(predictions) > 1 else f"Note: {note}."),
+            "yellow",
+        )
+        for one in predictions
+        for note in one.warnings
+    ]

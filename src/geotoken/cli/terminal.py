@@ -39,10 +39,10 @@ class ProgressBar:
     A context manager. Results may go to the same terminal: print them inside `paused`.
     """
 
-    def __init__(self, total: int, label: str) -> None:
+    def __init__(self, label: str) -> None:
         console = _Console(stderr=True)
         self._progress: Progress | None = None
-        if total > FEW and console.is_terminal:
+        if console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -53,7 +53,7 @@ class ProgressBar:
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._task = self._progress.add_task(label, total=total)
+            self._task = self._progress.add_task(label, total=None, visible=False)
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -66,14 +66,15 @@ class ProgressBar:
         if self._progress is not None:
             self._progress.stop()
 
-    def set(self, num_done: int) -> None:
+    def set(self, num_done: int, total: int) -> None:
         """Show how many are done.
 
         Args:
             num_done: Photos done so far.
+            total: Photos in all.
         """
         if self._progress is not None:
-            self._progress.update(self._task, completed=num_done)
+            self._progress.update(self._task, completed=num_done, total=total, visible=total > FEW)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -98,17 +99,17 @@ class JsonArray:
     """
 
     def __init__(self) -> None:
-        self._num_elements = 0
+        self._separator = ""
 
     def __enter__(self) -> Self:
-        sys.stdout.write("[")
+        sys.stdout.write("[\n")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not isinstance(error, OSError):
-            sys.stdout.write("\n]\n" if self._num_elements else "]\n")
+            sys.stdout.write("]\n")
 
     def add(self, element: Mapping[str, Any]) -> None:
         """Print one element.
@@ -116,10 +117,9 @@ class JsonArray:
         Args:
             element: JSON-ready values; every number finite.
         """
-        text = json.dumps(element, allow_nan=False)
-        sys.stdout.write(f",\n{text}" if self._num_elements else f"\n{text}")
+        sys.stdout.write(f"{self._separator}{json.dumps(element, allow_nan=False)}\n")
         sys.stdout.flush()
-        self._num_elements += 1
+        self._separator = ","
 
 
 def print_json(value: Any) -> None:

@@ -53,7 +53,7 @@ def decode(
     tokens: Annotated[
         list[str],
         typer.Argument(
-            metavar="TOKENS...", help="A sequence or its beginning; between tokens a space or a comma."
+            metavar="TOKENS", help="A sequence or its beginning; between tokens a space or a comma."
         ),
     ],
     level: Level = 20,

@@ -11,26 +11,46 @@ from geotoken.selection import THRESHOLDS_KM
 AREAS: Final = dict(zip(("street", "city", "region", "country", "continent"), THRESHOLDS_KM, strict=True))
 """Radius in km within which an answer counts as right about each kind of area."""
 
-GUESS: Final = "A guess: the photo looks like many places."
+_HINT: Final = 0.25
 _NEAR_KM: Final = 25.0
 
 
-def verdict(radius_50_km: float, radius_90_km: float) -> str:
+def verdict(radius_50_km: float, radius_90_km: float, city_probability: float) -> str:
     """What the answer is good for, in one sentence.
 
     Args:
         radius_50_km: Radius that holds half of the posterior, in km.
         radius_90_km: Radius that holds 90 % of it, in km.
+        city_probability: Probability that the photo was taken within the radius of a city, in [0, 1].
 
     Returns:
-        The smallest area that is at least as likely right as wrong, and whether it is sure.
+        The smallest areas that are sure and that are probable. Where the probable one is wide, but a good
+        part of the posterior lies in one city, the sentence says so.
     """
-    for area, limit_km in AREAS.items():
-        if radius_90_km <= limit_km:
-            return f"Sure of the {area}."
-        if radius_50_km <= limit_km:
-            return f"Probably the right {area}, but not sure."
-    return GUESS
+    sure, probable = _smallest_area(radius_90_km), _smallest_area(radius_50_km)
+    if sure is not None:
+        return (
+            f"Sure of the {sure}."
+            if sure == probable
+            else f"Sure of the {sure}, probably the right {probable}."
+        )
+    if radius_50_km > AREAS["region"] and city_probability >= _HINT:
+        return f"Perhaps this city ({percent(city_probability)}); if not, somewhere quite different."
+    if probable is not None:
+        return f"Probably the right {probable}, but not sure."
+    return "A guess: the photo looks like many places."
+
+
+def is_guess(radius_50_km: float) -> bool:
+    """Whether an answer is a guess, right about not even the continent as likely as not.
+
+    Args:
+        radius_50_km: Radius that holds half of the posterior, in km.
+
+    Returns:
+        True for a guess.
+    """
+    return radius_50_km > AREAS["continent"]
 
 
 def distance(km: float) -> str:
@@ -143,3 +163,7 @@ def plural(number: int, noun: str) -> str:
         Such as "1 photo" or "1,646 photos".
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _smallest_area(radius_km: float) -> str | None:
+    return next((area for area, limit_km in AREAS.items() if radius_km <= limit_km), None)

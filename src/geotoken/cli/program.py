@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geotoken.cli import gallery, models, tokens
-from geotoken.cli.errors import INTERRUPTED, discard_output, exit_code_of
+from geotoken.cli.errors import exit_codes
 from geotoken.cli.locate import locate
 from geotoken.version import __version__
 
@@ -53,16 +53,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a place name must not fail for a terminal of few letters
             stream.reconfigure(errors="replace")
-    code = INTERRUPTED
+    code = 0
     try:
-        app(prog_name="geotoken")
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
-        pass
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        discard_output()
-        code = exit_code_of(error)
+        with exit_codes("--debug" in sys.argv):
+            try:
+                app(prog_name="geotoken")
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else 0
+    except typer.Exit as stop:
+        code = stop.exit_code
     raise SystemExit(code)

@@ -1,0 +1,111 @@
+"""`geotoken gallery` and `geotoken models` by Typer's runner, with the bundled encoder."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from geotoken.cli import app
+from geotoken.gallery import Gallery
+
+
+@pytest.fixture
+def run(tiny_model):
+    """Run a command of `gallery` on the tiny model; the exit code is checked."""
+
+    def invoke(*arguments: object, code: int = 0):
+        result = CliRunner(env={"COLUMNS": "160"}).invoke(
+            app, ["gallery", *map(str, arguments), "--model", str(tiny_model)]
+        )
+        assert result.exit_code == code, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def source(examples, tmp_path):
+    """A folder with two good photos, one of them twice, a file that is no photo, and their table."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name in ("taj-mahal-agra.jpg", "himeji-castle.jpg"):
+        shutil.copy(examples / name, folder)
+    shutil.copy(folder / "himeji-castle.jpg", folder / "again.jpg")
+    (folder / "bad.jpg").write_text("no photo", encoding="utf-8")
+    lines = ["image,lat,lng", "taj-mahal-agra.jpg,27.2,78.0", "himeji-castle.jpg,34.8,134.7", "again.jpg,1,2"]
+    (folder / "good.csv").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "mixed.csv").write_text("\n".join([*lines, "bad.jpg,1,2"]), encoding="utf-8")
+    (folder / "bad.csv").write_text("image,lat,lng\nbad.jpg,1,2\n", encoding="utf-8")
+    return folder
+
+
+def test_a_gallery_is_built_and_searched(run, source, tmp_path):
+    built = json.loads(run("build", source / "good.csv", "--out", tmp_path / "g", "--json").stdout)
+    assert built == {
+        "folder": str(tmp_path / "g"),
+        "num_added": 2,
+        "errors": [],
+        "duplicates": [{"image": "again.jpg", "first": "himeji-castle.jpg"}],
+    }
+    photo = source / "taj-mahal-agra.jpg"
+    found = json.loads(run("search", photo, "--gallery", tmp_path / "g", "-k", "5", "--json").stdout)
+    assert found["image"] == str(photo)
+    assert [one["id"] for one in found["neighbors"]] == ["taj-mahal-agra.jpg", "himeji-castle.jpg"]
+    assert found["neighbors"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+    text = run("search", photo, "--gallery", tmp_path / "g", "-k", "1").stdout
+    assert "1.00" in text
+    assert "27.2000° N, 78.0000° E" in text
+    assert "Uttar Pradesh" in text
+    assert "Japan" not in text
+
+
+def test_errors_of_a_build_are_listed_and_exit_code_4(run, source, tmp_path):
+    result = run("build", source / "mixed.csv", "--out", tmp_path / "g", code=4)
+    assert result.stdout.startswith("2 photos in the gallery ")
+    assert "left out: again.jpg is the same file as himeji-castle.jpg" in result.stdout
+    assert result.stderr.startswith("error: bad.jpg: cannot read ")
+    assert Gallery.load(tmp_path / "g").size == 2
+    result = run("build", source / "mixed.csv", "--out", tmp_path / "h", "--json", code=4)
+    assert [one["image"] for one in json.loads(result.stdout)["errors"]] == ["bad.jpg"]
+
+
+@pytest.mark.parametrize("name", ["bad.csv", "missing", ""])
+def test_a_build_of_nothing_is_exit_code_2(run, source, tmp_path, name):
+    result = run("build", source / name, "--out", tmp_path / "g", code=2)
+    assert result.stdout == ""
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_gallery_is_replaced_only_when_told(run, source, tmp_path):
+    arguments = ("build", source / "good.csv", "--out", tmp_path / "g")
+    run(*arguments)
+    assert "already is a gallery" in run(*arguments, code=2).stderr
+    run(*arguments, "--overwrite")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    run("build", source / "good.csv", "--out", tmp_path / "other", "--overwrite", code=2)
+    assert (tmp_path / "other" / "thesis.txt").exists()
+
+
+def test_search_without_a_gallery_takes_the_models(run, examples):
+    found = json.loads(run("search", examples / "himeji-castle.jpg", "--json").stdout)
+    assert found["neighbors"][0]["id"] == "himeji-castle.jpg"
+
+
+def test_search_tells_what_is_no_photo(run, source):
+    result = run("search", source / "bad.jpg", "--json", code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: cannot read ")
+    assert "k is 0" in run("search", source / "himeji-castle.jpg", "-k", "0", code=2).stderr
+
+
+def test_models_info_verifies_and_tells(tiny_model):
+    facts = json.loads(CliRunner().invoke(app, ["models", "info", str(tiny_model), "--json"]).stdout)
+    assert facts["verified"] is True
+    assert facts["gallery"]["num_photos"] == 8
+    assert facts["encoder"]["name"] == facts["gallery"]["encoder"]
+    assert facts["model_card"].endswith("MODEL_CARD.md")
+    text = CliRunner().invoke(app, ["models", "info", str(tiny_model)], env={"COLUMNS": "300"}).stdout
+    for part in ("tiny", "8 photos", "sha256", facts["model_card"], facts["encoder"]["license"], "GeoNames"):
+        assert part in text
