@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import fit_mixture as fit
 from common import provenance, write_json
 from evidence_table import load_evidence_table
-
 from geotoken import cells
 from geotoken.decoding import decode, posterior, score
 from geotoken.geo import haversine_km, to_xyz
@@ -38,7 +37,7 @@ def vote(lat: np.ndarray, lng: np.ndarray) -> int:
     return int(np.argmax(sum(np.exp(-distance_km / s) @ weight for s in VOTE_SCALES_KM)))
 
 
-def evaluate(model: MixtureModel, evidence: Any, lat: float, lng: float, epsilon: float) -> tuple[float, ...]:  # noqa: ANN401
+def evaluate(model: MixtureModel, evidence: Any, lat: float, lng: float, epsilon: float) -> tuple[float, ...]:
     """Answer, density at the truth and credible interval of the truth for one photo."""
     memory = model.encode([evidence])
     whole = posterior(model, memory, epsilon)[0]
@@ -116,7 +115,7 @@ def main() -> None:
     print(write_json(provenance(args.evidence) | result, args.out), end="")
 
 
-def summarise(rows: np.ndarray, table: Any) -> dict[str, Any]:  # noqa: ANN401
+def summarise(rows: np.ndarray, table: Any) -> dict[str, Any]:
     """Metrics of the model and of the two baselines on the same photos."""
     index = rows[:, 0].astype(int)
     lat, lng = table.lat[index], table.lng[index]

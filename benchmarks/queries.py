@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import provenance, write_json
 
+from common import provenance, write_json
 from geotoken.metrics import accuracy, coverage, distance_to_truth_km
 from geotoken.pipeline import Failure, LocateOptions, Locator
 
@@ -36,7 +36,9 @@ def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list
     for row, answer in zip(rows, answers, strict=True):
         lat, lng = float(row["lat"]), float(row["lng"])
         if isinstance(answer, Failure):
-            found.append({"failed": 1.0, "lat": np.nan, "lng": np.nan, "nearest_lat": np.nan, "nearest_lng": np.nan})
+            found.append(
+                {"failed": 1.0, "lat": np.nan, "lng": np.nan, "nearest_lat": np.nan, "nearest_lng": np.nan}
+            )
             continue
         low, high = answer.posterior.credible_level_of(lat, lng)
         found.append(
@@ -104,7 +106,9 @@ def reliability(rows: list[dict[str, str]], found: list[dict[str, float]]) -> li
 
 def main() -> None:
     """Locate the queries of one half and write the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("queries", type=Path, help="folder with metadata.csv and images/")
     parser.add_argument("--half", choices=("look", "report"), default="look")
     parser.add_argument("--model", default="mini")
@@ -120,7 +124,11 @@ def main() -> None:
         "seen": distance_km <= SEEN_KM,
         "unseen": distance_km > UNSEEN_KM,
     }
-    result: dict[str, Any] = {"half": args.half, "encoder": locator.encoder.name, "gallery": locator.gallery.size}
+    result: dict[str, Any] = {
+        "half": args.half,
+        "encoder": locator.encoder.name,
+        "gallery": locator.gallery.size,
+    }
     for name, mask in groups.items():
         index = np.flatnonzero(mask)
         result[name] = summarise([rows[i] for i in index], [found[i] for i in index])

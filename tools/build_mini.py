@@ -19,12 +19,12 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import fit_mixture as fit
 import numpy as np
 import torch
-from evidence_table import load_evidence_table
 from numpy.typing import NDArray
 
+import fit_mixture as fit
+from evidence_table import load_evidence_table
 from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
 from geotoken.evidence import Evidence
@@ -46,6 +46,8 @@ SEEN_SHARE = 0.4
 PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
 """Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
 NUM_NEIGHBORS = 20
+THRESHOLD_WEIGHTS = (4, 4, 2, 1, 1)
+"""What mbr weighs the thresholds with, chosen on the development half of the queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
     left_out_km = rng.choice(_unseen_distances_km(gallery, prior, rng), gallery.size)
     cases, truth, seen = [], [], []
     for place_seen in (True, False):
-        exclusions = [_exclusion(gallery, i, None if place_seen else left_out_km[i]) for i in range(gallery.size)]
+        exclusions = [
+            _exclusion(gallery, i, None if place_seen else left_out_km[i]) for i in range(gallery.size)
+        ]
         found = gallery.search(gallery.vectors, NUM_NEIGHBORS, exclusions)
         for i, neighbors in enumerate(found):
             if place_seen and not _is_seen(gallery, i, exclusions[i]):
@@ -140,7 +144,9 @@ def fit_gallery(data: GalleryCases, prior: WorldPrior) -> NeighborTrust:
     return fit.to_neighbor_trust(parameters, standard, NUM_NEIGHBORS)
 
 
-def _unseen_distances_km(gallery: Gallery, prior: WorldPrior, rng: np.random.Generator) -> NDArray[np.float64]:
+def _unseen_distances_km(
+    gallery: Gallery, prior: WorldPrior, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Distances to the nearest gallery photo of places drawn from the prior, those beyond `UNSEEN_KM`."""
     lat, lng = cells.to_lat_lng(rng.choice(prior.cell_ids, 4000, p=prior.mass))
     table = gallery.table
@@ -207,7 +213,13 @@ def main() -> None:
             shutil.move(file, args.model / "mixture" / file.name)
     if not (args.model / CARD_NAME).exists():
         (args.model / CARD_NAME).write_text(f"# {args.model.name}\n", encoding="utf-8")
-    save_artifact(args.model, name=args.model.name, scheme=TokenScheme(), head="mixture")
+    save_artifact(
+        args.model,
+        name=args.model.name,
+        scheme=TokenScheme(),
+        head="mixture",
+        threshold_weights=THRESHOLD_WEIGHTS,
+    )
 
 
 if __name__ == "__main__":

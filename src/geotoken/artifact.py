@@ -36,6 +36,8 @@ class Artifact:
     """Its token scheme."""
     head: str
     """The evidence model used unless another is asked for; one of `HEADS`."""
+    threshold_weights: tuple[float, ...]
+    """What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, unless another utility is asked for."""
     manifest: dict[str, Any]
     """The manifest, as written."""
 
@@ -100,6 +102,7 @@ def load_artifact(model: str | Path) -> Artifact:
             folder=folder,
             scheme=TokenScheme(**config["scheme"]),
             head=config["head"],
+            threshold_weights=tuple(float(weight) for weight in config["threshold_weights"]),
             manifest=manifest,
         )
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
@@ -113,7 +116,14 @@ def load_artifact(model: str | Path) -> Artifact:
     return artifact
 
 
-def save_artifact(folder: Path, *, name: str, scheme: TokenScheme, head: str) -> None:
+def save_artifact(
+    folder: Path,
+    *,
+    name: str,
+    scheme: TokenScheme,
+    head: str,
+    threshold_weights: tuple[float, ...] = (1, 1, 1, 1, 1),
+) -> None:
     """Write `config.json` and the manifest over all files already in a folder.
 
     Args:
@@ -121,12 +131,14 @@ def save_artifact(folder: Path, *, name: str, scheme: TokenScheme, head: str) ->
         name: Name of the model.
         scheme: Its token scheme.
         head: Its default head.
+        threshold_weights: What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, length 5.
     """
     config = {
         "format_version": FORMAT_VERSION,
         "name": name,
         "scheme": {"level": scheme.level, "group_size": scheme.group_size},
         "head": head,
+        "threshold_weights": list(threshold_weights),
     }
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)

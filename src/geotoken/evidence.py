@@ -51,8 +51,8 @@ class Evidence:
                 raise InputError(
                     f"{name} has {len(getattr(self, name))} entries, but there are {len(self.guess_lat)} guesses"
                 )
-        if not np.all(self.guess_weight > 0):
-            raise InputError("the weight of a guess must be greater than 0")
+        if not np.all((self.guess_weight > 0) & np.isfinite(self.guess_weight)):
+            raise InputError("the weight of a guess must be finite and greater than 0")
 
     @classmethod
     def merge(cls, parts: Sequence["Evidence"]) -> "Evidence":

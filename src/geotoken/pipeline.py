@@ -24,7 +24,7 @@ from geotoken.mixture import MixtureModel
 from geotoken.places import nearest
 from geotoken.prediction import Prediction
 from geotoken.protocol import TokenModel
-from geotoken.selection import METHODS, Utility, mixed_thresholds, select
+from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weighted_thresholds
 
 PhotoSource = str | os.PathLike[str] | bytes
 Guess = tuple[float, float] | tuple[float, float, float]
@@ -42,8 +42,8 @@ class LocateOptions:
     """Which candidates to find."""
     select: str = "mbr"
     """How to choose the answer: one of `geotoken.selection.METHODS`."""
-    utility: Utility = mixed_thresholds
-    """What `mbr` maximises the expectation of."""
+    utility: Utility | None = None
+    """What `mbr` maximises the expectation of; the model's own choice when None."""
     guesses: tuple[Guess, ...] = ()
     """Places that somebody believes in, (lat, lng) or (lat, lng, weight); evidence for every photo."""
     exclude: Exclusion | None = None
@@ -69,13 +69,21 @@ class Locator:
     """Locates photos with one model and one gallery, both held in memory."""
 
     def __init__(
-        self, *, encoder: Encoder, gallery: Gallery, model: TokenModel, num_neighbors: int, name: str
+        self,
+        *,
+        encoder: Encoder,
+        gallery: Gallery,
+        model: TokenModel,
+        num_neighbors: int,
+        utility: Utility = mixed_thresholds,
+        name: str,
     ) -> None:
         gallery.check_encoder(encoder.name, encoder.dim)
         self.encoder = encoder
         self.gallery = gallery
         self.model = model
         self.num_neighbors = num_neighbors
+        self.utility = utility
         self.name = name
 
     @classmethod
@@ -109,6 +117,7 @@ class Locator:
             gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
             model=mixture,
             num_neighbors=mixture.config.with_similarity.num_neighbors,
+            utility=weighted_thresholds(artifact.threshold_weights),
             name=artifact.name,
         )
 
@@ -233,7 +242,9 @@ class Locator:
             np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
             np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
         )
-        chosen = select(options.select, candidates, whole, utility=options.utility, extra=points)
+        chosen = select(
+            options.select, candidates, whole, utility=options.utility or self.utility, extra=points
+        )
         tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
         log_prob = float(score(self.model, memory, tokens[None, None])[0, 0])
         return _Found(chosen.lat, chosen.lng, tuple(tokens.tolist()), log_prob, candidates, whole)

@@ -59,7 +59,7 @@ _ENCODE, _DECODE = _hilbert_tables()
 
 
 def lowest_bit(ids: CellIds) -> CellIds:
-    """Lowest set bit of each id: 1 for a leaf, 4 a level up."""
+    """Lowest set bit of each id, shape (...) as given: 1 for a leaf, 4 a level up."""
     with np.errstate(over="ignore"):  # 0 has no such bit: ~0 + 1 wraps to 0, which is what callers check
         lowest: CellIds = ids & (~ids + np.uint64(1))
     return lowest
@@ -167,7 +167,7 @@ def center_directions(ids: CellIds) -> tuple[Floats, Floats, Floats]:
 
 
 def st_to_uv(s: Floats) -> Floats:
-    """Face coordinate in [-1, 1] of a curve coordinate in [0, 1]: the quadratic projection."""
+    """Face coordinates in [-1, 1] of curve coordinates in [0, 1], both of shape (...): the quadratic projection."""
     mirrored = 1 - s
     far = np.maximum(s, mirrored)
     far *= far

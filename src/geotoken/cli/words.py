@@ -5,8 +5,8 @@ Owns the wording of answers; must not know terminals.
 
 from typing import Final
 
+from geotoken.metrics import THRESHOLDS_KM
 from geotoken.places import Place
-from geotoken.selection import THRESHOLDS_KM
 
 AREAS: Final = dict(zip(("street", "city", "region", "country", "continent"), THRESHOLDS_KM, strict=True))
 """Radius in km within which an answer counts as right about each kind of area."""

@@ -7,12 +7,15 @@ prior's own cells, so their mass is a running sum; a sharp kernel wider than the
 cell's area; a sharp kernel narrower than the cell is a set of particles of equal mass.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
 from geotoken import cells
 from geotoken.mixture.config import MixtureConfig
-from geotoken.mixture.kernels import chord2_km2, falloff, mass_within, particles, peak_density
+from geotoken.mixture.kernels import chord2_holding, chord2_km2, falloff, peak_density, spiral
 from geotoken.mixture.prior import WorldPrior
 from geotoken.mixture.weights import Components
 
@@ -127,21 +130,38 @@ class PhotoDensity:
 
     def _near_mass(self, children: cells.CellIds, num_scales: int, near_km: float) -> Floats:
         """Mass of the particles of the sharpest kernels, as far as `near_km` from their centers."""
-        ids, cumulative = self._sorted_particles(num_scales, near_km)
-        first = np.searchsorted(ids, cells.range_min(children), side="left")
-        last = np.searchsorted(ids, cells.range_max(children), side="right")
+        cloud = self._cloud
+        counted = (cloud.scale < num_scales) & (cloud.chord2 <= near_km**2)
+        cumulative = np.concatenate([[0.0], np.cumsum(cloud.weight * counted)])
+        first = np.searchsorted(cloud.leaf, cells.range_min(children), side="left")
+        last = np.searchsorted(cloud.leaf, cells.range_max(children), side="right")
         return np.asarray(cumulative[last] - cumulative[first])
 
-    def _sorted_particles(self, num_scales: int, near_km: float) -> tuple[cells.CellIds, Floats]:
-        """Leaf cells of particles, sorted, and their running mass."""
-        clouds, weights = [], []
-        for i, scale in enumerate(self.sharp_scales_km[:num_scales]):
-            inside = mass_within(near_km**2, scale)
-            clouds.append(particles(self.points, scale, NUM_PARTICLES, inside).reshape(-1, 3))
-            weights.append(np.repeat(self.sharp_weights[:, i] * inside / NUM_PARTICLES, NUM_PARTICLES))
-        ids = cells.from_xyz(np.concatenate(clouds))
-        order = np.argsort(ids)
-        return ids[order], np.concatenate([[0.0], np.cumsum(np.concatenate(weights)[order])])
+    @cached_property
+    def _cloud(self) -> "_Cloud":
+        """The sharp kernels as particles at equal steps of mass."""
+        quantile = (np.arange(NUM_PARTICLES) + 0.5) / NUM_PARTICLES
+        chord2 = np.stack([chord2_holding(quantile, scale) for scale in self.sharp_scales_km])
+        clouds = [spiral(self.points, each) for each in chord2]
+        leaf = cells.from_xyz(np.stack(clouds).reshape(-1, 3))
+        shape = (len(chord2), len(self.points), NUM_PARTICLES)
+        order = np.argsort(leaf)
+        return _Cloud(
+            leaf=leaf[order],
+            weight=np.broadcast_to(self.sharp_weights.T[:, :, None] / NUM_PARTICLES, shape).ravel()[order],
+            chord2=np.broadcast_to(chord2[:, None], shape).ravel()[order],
+            scale=np.broadcast_to(np.arange(len(chord2))[:, None, None], shape).ravel()[order],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cloud:
+    """Particles of one photo, sorted by leaf cell, shape (S * E * M,) each."""
+
+    leaf: cells.CellIds
+    weight: Floats
+    chord2: Floats  # from the kernel's center, km2
+    scale: NDArray[np.int64]  # position among the sharp scales
 
 
 def _block_factors(

@@ -67,40 +67,35 @@ def falloff(chord2: Floats, scale_km: float) -> Floats:
     return values
 
 
-def mass_within(chord2: float, scale_km: float) -> float:
-    """Mass of a kernel up to a distance from its center.
+def chord2_holding(held: Floats, scale_km: float) -> Floats:
+    """Squared chord of the cap around a kernel's center that holds a share of its mass.
 
     Args:
-        chord2: Squared chord in km2, at least 0.
+        held: Shares, in [0, 1], any shape.
         scale_km: Scale in km, > 0.
 
     Returns:
-        The mass, in [0, 1].
+        Squared chords in km2, same shape.
     """
     square = scale_km**2
-    chord2 = min(chord2, MAX_CHORD2)
-    return chord2 / (chord2 + square) * (MAX_CHORD2 + square) / MAX_CHORD2
+    within = held * (MAX_CHORD2 / (MAX_CHORD2 + square))
+    return np.asarray(square * within / (1 - within))
 
 
-def particles(centers: Floats, scale_km: float, num_particles: int, held: float = 1.0) -> Floats:
-    """Points of equal mass that stand for kernels: quantiles of the radius on a golden-angle spiral.
+def spiral(centers: Floats, chord2: Floats) -> Floats:
+    """Points around each center at given distances, turning by the golden angle from one to the next.
 
     Args:
         centers: Unit vectors, shape (E, 3).
-        scale_km: Scale in km, > 0.
-        num_particles: Points a kernel, M.
-        held: Mass of the part of the kernel that the points stand for, the part nearest its center.
+        chord2: Squared chord of each point in km2, shape (M,).
 
     Returns:
         Unit vectors, shape (E, M, 3).
     """
-    quantile = (np.arange(num_particles) + 0.5) / num_particles
-    square = scale_km**2
-    within = held * quantile * MAX_CHORD2 / (MAX_CHORD2 + square)
-    chord2 = square * within / (1 - within) / EARTH_RADIUS_KM**2
-    along = 1 - chord2 / 2
-    across = np.sqrt(chord2 * (1 - chord2 / 4))
-    angle = GOLDEN_ANGLE_RAD * np.arange(num_particles)
+    unit2 = chord2 / EARTH_RADIUS_KM**2
+    along = 1 - unit2 / 2
+    across = np.sqrt(unit2 * (1 - unit2 / 4))
+    angle = GOLDEN_ANGLE_RAD * np.arange(len(chord2))
     axis = np.eye(3)[np.argmin(np.abs(centers), axis=1)]
     east = np.cross(axis, centers)
     east /= np.linalg.norm(east, axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 Owns the table and its tilting toward points; must not know evidence or tokens.
 """
 
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +104,7 @@ class WorldPrior:
             with np.load(path, allow_pickle=False) as file:
                 ids = np.cumsum(file["cell_id_steps"], dtype=np.uint64)
                 mass = file["mass"].astype(np.float64)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ArtifactError(
                 f"{path} is not a table of the world prior ({error}); install the model again"
             ) from error

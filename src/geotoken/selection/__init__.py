@@ -4,21 +4,15 @@ Owns the methods and the utilities they serve; must not know models, images or o
 """
 
 from geotoken.selection.choose import METHODS, Selected, select
-from geotoken.selection.utility import (
-    THRESHOLDS_KM,
-    Utility,
-    geoscore,
-    mixed_thresholds,
-    within_km,
-)
+from geotoken.selection.utility import Utility, geoscore, mixed_thresholds, weighted_thresholds, within_km
 
 __all__ = [
     "METHODS",
-    "THRESHOLDS_KM",
     "Selected",
     "Utility",
     "geoscore",
     "mixed_thresholds",
     "select",
+    "weighted_thresholds",
     "within_km",
 ]

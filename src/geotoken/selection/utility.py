@@ -3,21 +3,19 @@
 Owns the utilities that minimum-Bayes-risk selection maximises; must not know posteriors or candidates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import InputError
+from geotoken.metrics import THRESHOLDS_KM
 
 Floats = NDArray[np.float64]
 
 Utility = Callable[[Floats], Floats]
 """From distances in km, any shape, to utilities of that shape; must never rise with the distance."""
-
-THRESHOLDS_KM: Final = (1.0, 25.0, 200.0, 750.0, 2500.0)
-"""The field's thresholds: street, city, region, country, continent."""
 
 
 def within_km(radius_km: float) -> Utility:
@@ -41,20 +39,44 @@ def within_km(radius_km: float) -> Utility:
     return utility
 
 
-def mixed_thresholds(distance_km: Floats) -> Floats:
-    """Share of the thresholds 1, 25, 200, 750 and 2500 km that an answer meets.
+def weighted_thresholds(weights: Sequence[float]) -> Utility:
+    """Utility of meeting the thresholds 1, 25, 200, 750 and 2500 km, each worth its weight.
 
     Args:
-        distance_km: Distances in km, shape (...).
+        weights: Weight of each threshold, length 5, not negative, not all 0; only their ratios matter.
 
     Returns:
-        Utilities in [0, 1], shape (...); the expectation is the mean of P(d <= r) over the thresholds.
+        The utility, in [0, 1]; its expectation is the weighted mean of P(d <= r) over the thresholds.
+
+    Raises:
+        InputError: There are not five weights, one is negative or not finite, or all are 0.
     """
-    met = np.zeros(distance_km.shape, dtype=np.int8)
-    for threshold_km in THRESHOLDS_KM:
-        met += distance_km <= threshold_km
-    utility: Floats = met / len(THRESHOLDS_KM)
+    values = np.asarray(weights, dtype=np.float64)
+    if (
+        values.shape != (len(THRESHOLDS_KM),)
+        or not np.isfinite(values).all()
+        or not values.max() > 0 <= values.min()
+    ):
+        raise InputError(
+            f"the weights of the thresholds are {list(weights)}; give {len(THRESHOLDS_KM)} numbers, none "
+            "negative and not all 0"
+        )
+    # Thresholds are nested: the number met says which, namely the widest ones.
+    worth = np.concatenate([[0.0], np.cumsum(values[::-1])]) / values.sum()
+
+    def utility(distance_km: Floats) -> Floats:
+        """Worth of answers at given distances in km, shape (...), as an array of that shape."""
+        met = np.zeros(distance_km.shape, dtype=np.int8)
+        for threshold_km in THRESHOLDS_KM:
+            met += distance_km <= threshold_km
+        found: Floats = worth[met]
+        return found
+
     return utility
+
+
+mixed_thresholds: Final = weighted_thresholds((1, 1, 1, 1, 1))
+"""Share of the thresholds 1, 25, 200, 750 and 2500 km that an answer meets."""
 
 
 def geoscore(distance_km: Floats) -> Floats:

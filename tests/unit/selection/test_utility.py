@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from geotoken.errors import InputError
-from geotoken.selection.utility import THRESHOLDS_KM, geoscore, mixed_thresholds, within_km
+from geotoken.metrics import THRESHOLDS_KM
+from geotoken.selection.utility import geoscore, mixed_thresholds, weighted_thresholds, within_km
 
 
 def test_mixed_thresholds_counts_those_met_with_the_distance_itself_allowed():
@@ -27,3 +28,18 @@ def test_geoscore_by_hand():
 def test_within_needs_a_radius(radius_km):
     with pytest.raises(InputError, match="radius_km"):
         within_km(radius_km)
+
+
+def test_weights_of_the_thresholds_add_up():
+    utility = weighted_thresholds((4, 3, 2, 1, 0))
+    np.testing.assert_allclose(
+        utility(np.array([0.5, 20.0, 150.0, 700.0, 2000.0, 9000.0])), np.array([10, 6, 3, 1, 0, 0]) / 10
+    )
+
+
+@pytest.mark.parametrize(
+    "weights", [(), (1, 1, 1), (0, 0, 0, 0, 0), (1, 1, 1, 1, -1), (1, 1, 1, 1, float("nan"))]
+)
+def test_weights_must_be_five_and_usable(weights):
+    with pytest.raises(InputError, match="weights of the thresholds"):
+        weighted_thresholds(weights)

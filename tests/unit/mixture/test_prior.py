@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from geotoken import cells
+from geotoken.errors import ArtifactError
+from geotoken.geo import to_xyz
+from geotoken.mixture import WorldPrior
+from geotoken.mixture.prior import BLOCK_LEVEL
+
+
+def test_cells_are_a_partition_of_the_sphere(prior):
+    assert np.all(np.diff(prior.cell_ids.astype(object)) > 0)
+    step = int(cells.range_min(prior.cell_ids)[1]) - int(cells.range_max(prior.cell_ids)[0])
+    assert step == 2  # leaf ids are odd: adjacent cells leave no gap
+    gaps = prior.range_min[1:].astype(object) - cells.range_max(prior.cell_ids)[:-1].astype(object)
+    assert set(gaps.tolist()) == {2}
+    assert prior.area_km2.sum() == pytest.approx(4 * np.pi * 6371.0088**2)
+    assert prior.mass.sum() == pytest.approx(1.0)
+    assert prior.mass.min() > 0
+
+
+def test_mass_follows_the_points():
+    lat, lng = np.full(1000, 10.0), np.full(1000, 20.0)
+    prior = WorldPrior.from_points(lat, lng, max_level=6, uniform=0.1)
+    row = prior.find(cells.from_lat_lng([10.0], [20.0]))[0]
+    assert prior.level[row] == 6
+    assert prior.mass[row] > 0.85
+
+
+def test_find_gives_the_cell_that_holds_the_point(prior):
+    rng = np.random.default_rng(1)
+    leaf = cells.from_lat_lng(rng.uniform(-90, 90, 500), rng.uniform(-180, 180, 500))
+    rows = prior.find(leaf)
+    assert np.all(prior.range_min[rows] <= leaf)
+    assert np.all(leaf <= cells.range_max(prior.cell_ids[rows]))
+
+
+def test_a_tilt_is_a_change_of_measure(prior):
+    factors = prior.tilts(to_xyz([48.0, -33.0], [8.0, 151.0]), 400.0)
+    assert factors.shape == (2, prior.num_blocks)
+    tilted = prior.mass * prior.spread(factors)
+    np.testing.assert_allclose(tilted.sum(axis=1), 1.0)
+    near = prior.find(cells.from_lat_lng([48.0], [8.0]))[0]
+    assert tilted[0, near] > prior.mass[near] > tilted[1, near]
+
+
+def test_blocks_do_not_cross_cells_of_their_level(prior):
+    rows = np.arange(len(prior.cell_ids))
+    block = prior.block_of(rows)
+    assert np.all(np.diff(block) >= 0)
+    fine = prior.level >= BLOCK_LEVEL
+    parents = cells.parent(prior.cell_ids[fine], BLOCK_LEVEL)
+    assert len(np.unique(parents)) == len(np.unique(block[fine]))
+    np.testing.assert_array_equal(prior.spread(np.arange(prior.num_blocks, dtype=float)), block)
+
+
+def test_save_and_load_keep_cells_and_masses(prior, tmp_path):
+    prior.save(tmp_path / "prior.npz")
+    loaded = WorldPrior.load(tmp_path / "prior.npz")
+    np.testing.assert_array_equal(loaded.cell_ids, prior.cell_ids)
+    np.testing.assert_allclose(loaded.mass, prior.mass, rtol=1e-6)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a zip", b"PK\x03\x04 cut"])
+def test_load_refuses_what_is_no_table(tmp_path, content):
+    path = tmp_path / "prior.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="install the model again"):
+        WorldPrior.load(path)

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from geotoken.errors import ArtifactError, ImageError, InputError
+from geotoken.gallery import Exclusion
+from geotoken.geo import haversine_km
+from geotoken.pipeline import Failure, LocateOptions, Locator, guess_evidence
+from geotoken.selection import within_km
+
+HIMEJI = (34.8394, 134.6939)
+
+
+@pytest.fixture(scope="module")
+def locator(tiny_model):
+    return Locator.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def photo(examples):
+    return examples / "himeji-castle.jpg"
+
+
+def distance_km(prediction, point):
+    return float(haversine_km(prediction.lat, prediction.lng, *point))
+
+
+def test_a_photo_of_the_gallery_is_found_where_it_was_taken(locator, photo):
+    found = locator.locate(photo)
+    assert distance_km(found, HIMEJI) < 5
+    assert found.place.country_code == "JP"
+    assert found.neighbors.similarity[0] == pytest.approx(1.0, abs=1e-3)
+    assert found.image == str(photo)
+
+
+def test_the_content_of_a_file_gives_the_same_answer(locator, photo):
+    from_path, from_bytes = locator.locate(photo), locator.locate(photo.read_bytes())
+    assert (from_path.lat, from_path.lng) == (from_bytes.lat, from_bytes.lng)
+    assert "bytes" in from_bytes.image
+
+
+def test_what_is_excluded_is_no_evidence(locator, photo):
+    without = locator.locate(photo, exclude=Exclusion(within_km=50, lat=HIMEJI[0], lng=HIMEJI[1]))
+    assert haversine_km(without.neighbors.lat, without.neighbors.lng, *HIMEJI).min() > 50
+    assert distance_km(without, HIMEJI) > 50
+
+
+def test_a_guess_moves_the_answer_as_far_as_it_is_trusted(locator, photo):
+    there = (-22.9, -43.2)
+    alone, believed = locator.locate(photo), locator.locate(photo, guesses=((*there, 100.0),))
+    assert distance_km(believed, there) < 5 < distance_km(alone, there)
+
+
+def test_utility_decides_what_mbr_aims_at(locator, photo):
+    there = (-22.9, -43.2)
+    answers = [locator.locate(photo, guesses=((*there, 1.0),), utility=within_km(r)) for r in (1.0, 15_000.0)]
+    assert answers[0].posterior.probability_within_km(answers[0].lat, answers[0].lng, 1.0) >= (
+        answers[1].posterior.probability_within_km(answers[1].lat, answers[1].lng, 1.0)
+    )
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam", "sample", "best_first"])
+@pytest.mark.parametrize("select", ["log_prob", "medoid", "mbr"])
+def test_every_decoder_works_with_every_selection(locator, photo, decoder, select):
+    found = locator.locate(photo, decoder=decoder, select=select, num_samples=5)
+    assert -90 <= found.lat <= 90
+    assert found.log_prob < 0
+
+
+def test_a_batch_equals_its_photos_one_by_one_and_goes_on_past_a_bad_one(locator, examples, tmp_path):
+    bad = tmp_path / "text.jpg"
+    bad.write_text("no photo")
+    photos = [*sorted(examples.glob("*.jpg"))[:3], bad, examples / "himeji-castle.jpg"]
+    found = list(locator.locate_many(photos))
+    assert [f.image for f in found] == [str(p) for p in photos]
+    assert isinstance(found[3], Failure)
+    for photo, prediction in zip(photos, found, strict=True):
+        if not isinstance(prediction, Failure):
+            alone = locator.locate(photo)
+            np.testing.assert_allclose([prediction.lat, prediction.lng], [alone.lat, alone.lng], atol=1e-6)
+
+
+def test_batches_are_read_as_they_are_needed(locator, photo):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield photo
+
+    found = locator.locate_many(endless())
+    next(found)
+    assert len(taken) <= 48
+    found.close()
+
+
+def test_together_gives_one_answer_and_keeps_each_photos_neighbors(locator, examples, tmp_path):
+    bad = tmp_path / "empty.jpg"
+    bad.touch()
+    found = locator.locate_together([examples / "himeji-castle.jpg", bad, examples / "great-sphinx-giza.jpg"])
+    assert isinstance(found[1], Failure)
+    assert (found[0].lat, found[0].lng, found[0].log_prob) == (found[2].lat, found[2].lng, found[2].log_prob)
+    assert found[0].neighbors.id[0] != found[2].neighbors.id[0]
+    assert all(isinstance(f, Failure) for f in locator.locate_together([bad]))
+
+
+def test_gps_in_the_file_is_a_remark_and_no_evidence(locator, photo, tmp_path):
+    with Image.open(photo) as image:
+        exif = image.getexif()
+        gps = exif.get_ifd(0x8825)
+        gps[1], gps[2], gps[3], gps[4] = "S", (10.0, 0.0, 0.0), "W", (20.0, 0.0, 0.0)
+        copy = tmp_path / "gps.jpg"
+        image.save(copy, exif=exif, quality=95)
+    found = locator.locate(copy)
+    assert distance_km(found, HIMEJI) < 5
+    (remark,) = found.warnings
+    assert "this file already carries GPS (-10.00000, -20.00000)" in remark
+    assert "not used as evidence" in remark
+    assert f"{distance_km(found, (-10.0, -20.0)):,.1f} km" in remark
+
+
+def test_errors_are_those_of_the_parts(locator, photo, tmp_path, tiny_model):
+    with pytest.raises(ImageError, match="absent"):
+        locator.locate(tmp_path / "absent.jpg")
+    with pytest.raises(InputError, match="beam_width"):
+        locator.locate(photo, beam_width=0)
+    with pytest.raises(InputError, match="unknown option 'colour'"):
+        locator.locate(photo, colour="red")
+    with pytest.raises(InputError, match="--select"):
+        locator.locate(photo, select="best")
+    with pytest.raises(InputError, match="--head"):
+        Locator.from_pretrained(tiny_model, head="transformer")
+    with pytest.raises(ArtifactError):
+        Locator.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "guess", [(91.0, 0.0), (0.0, float("nan")), (0.0, 0.0, 0.0), (0.0, 0.0, float("inf"))]
+)
+def test_guesses_are_checked_before_work_begins(guess):
+    with pytest.raises(InputError):
+        LocateOptions(guesses=(guess,))
+
+
+def test_a_guess_weighs_one_unless_said_otherwise():
+    evidence = guess_evidence([(1.0, 2.0), (3.0, 4.0, 2.5)])
+    assert evidence.guess_weight.tolist() == [1.0, 2.5]
+
+
+def test_no_photos_give_no_answers(locator):
+    assert list(locator.locate_many([])) == []
+    assert locator.locate_together([]) == []
