@@ -10,6 +10,7 @@ import argparse
 import csv
 import hashlib
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def reliability(rows: list[dict[str, str]], found: list[dict[str, float]]) -> li
     column = {name: np.array([f.get(name, np.nan) for f in found]) for name in found[0]}
     answer_km = distance_to_truth_km(column["lat"], column["lng"], *truth)
     table = []
-    for low, high in zip(RADIUS_BOUNDS_KM[:-1], RADIUS_BOUNDS_KM[1:], strict=True):
+    for low, high in pairwise(RADIUS_BOUNDS_KM):
         inside = (column["radius_50_km"] >= low) & (column["radius_50_km"] < high)
         if inside.any():
             table.append(

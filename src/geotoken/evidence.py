@@ -22,7 +22,7 @@ def _empty() -> Floats:
 class Evidence:
     """Evidence about one place: retrieved neighbors and guesses; every kind may be absent.
 
-    All arrays are float64 and one-dimensional: K neighbors (best first within each query photo) and G guesses.
+    All arrays are float64 and one-dimensional: K neighbors, best first within each photo, and G guesses.
     """
 
     neighbor_lat: Floats = field(default_factory=_empty)
@@ -49,7 +49,8 @@ class Evidence:
         for name in ("guess_lng", "guess_weight"):
             if len(getattr(self, name)) != len(self.guess_lat):
                 raise InputError(
-                    f"{name} has {len(getattr(self, name))} entries, but there are {len(self.guess_lat)} guesses"
+                    f"{name} has {len(getattr(self, name))} entries, but there are {len(self.guess_lat)} "
+                    "guesses"
                 )
         if not np.all((self.guess_weight > 0) & np.isfinite(self.guess_weight)):
             raise InputError("the weight of a guess must be finite and greater than 0")

@@ -48,7 +48,7 @@ def test_mini_is_bundled_and_whole():
 
 
 def test_an_unknown_model_is_named_with_what_there_is(tmp_path):
-    with pytest.raises(ArtifactError, match="neither bundled .*mini.* nor a folder"):
+    with pytest.raises(ArtifactError, match=r"neither bundled .*mini.* nor a folder"):
         load_artifact(tmp_path / "absent")
 
 

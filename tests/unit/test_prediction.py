@@ -48,7 +48,7 @@ def test_neighbors_without_credit_leave_it_out(prediction):
     listed = neighbors_to_list(prediction.neighbors, 3)
     assert listed[0]["similarity"] >= listed[-1]["similarity"]
     assert "attribution" not in listed[0]
-    assert set(listed[0]) == {"id", "lat", "lng", "similarity"}
+    assert listed[0]["license"] == prediction.neighbors.license[0]
 
 
 def test_an_error_row_has_the_message():

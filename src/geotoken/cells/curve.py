@@ -167,7 +167,7 @@ def center_directions(ids: CellIds) -> tuple[Floats, Floats, Floats]:
 
 
 def st_to_uv(s: Floats) -> Floats:
-    """Face coordinates in [-1, 1] of curve coordinates in [0, 1], both of shape (...): the quadratic projection."""
+    """Face coordinates in [-1, 1] of curve coordinates in [0, 1], shape (...): the quadratic projection."""
     mirrored = 1 - s
     far = np.maximum(s, mirrored)
     far *= far

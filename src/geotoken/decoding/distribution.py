@@ -320,7 +320,8 @@ class Posterior:
 
     def _chords_from(self, lat: float, lng: float) -> Floats:
         """Straight lines from a point to `points`, shape (M,), right to about 0.1 m."""
-        chords: Floats = np.sqrt(np.maximum(2 - 2 * (self.points.xyz @ to_xyz(lat, lng)), 0.0))
+        cosine = np.einsum("nd,d->n", self.points.xyz, to_xyz(lat, lng))  # BLAS would start threads
+        chords: Floats = np.sqrt(np.maximum(2 - 2 * cosine, 0.0))
         return chords
 
     def _check_level(self, level: int) -> None:

@@ -5,6 +5,7 @@ Owns an encoder folder's format and its preprocessing; must not know files, gall
 
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -233,6 +234,8 @@ def _read_config(path: Path) -> EncoderConfig:
                 "std": _channels(entries["std"]),
             }
         )
+        for number in (config.dim, *(view.side for view in views)):
+            operator.index(number)  # TypeError unless it is whole
     except (TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path} has an entry of the wrong type ({error}); install the model again"
@@ -290,11 +293,10 @@ def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int
             f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"
         ) from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    shape = outputs[0].shape
     if (
         [i.name for i in inputs] != ["pixels"]
         or [o.name for o in outputs] != ["vector"]
-        or shape[-1] != config.dim
+        or outputs[0].shape[-1:] != [config.dim]
     ):
         raise ArtifactError(
             f"{path} must have one input `pixels` and one output `vector` of {config.dim} numbers a photo; "

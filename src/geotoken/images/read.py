@@ -62,7 +62,6 @@ _DAMAGE = (
     RuntimeError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -127,6 +126,8 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
         raise ImageError(
             f"cannot read {name}: the file is damaged or cut short ({detail}); save it again as JPEG or PNG"
         ) from error
+    except Image.DecompressionBombError as error:  # WebP, GIF and TIFF check a limit of Pillow's as well
+        raise ImageError(f"cannot read {name}: {' '.join(str(error).split())}; shrink it") from error
     except MemoryError as error:
         raise ImageError(f"cannot read {name}: not enough memory to decode it; shrink it") from error
     if min_side is not None and min(rgb.size) >= 2 * min_side:
@@ -261,6 +262,7 @@ def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
     0..1 (floats), 0..255, 0..65535 that holds all samples is taken, else that from the least to the greatest.
     """
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+    values = values.clip(-1e38, 1e38)  # or the difference of two would overflow
     low, high = float(values.min()), float(values.max())
     limits = [65535.0] if image.mode.startswith("I;16") else [255.0, 65535.0]
     if image.mode == "F":

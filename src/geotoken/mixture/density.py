@@ -25,8 +25,11 @@ NUM_PARTICLES = 64
 """Particles a kernel."""
 NEAR_EDGES = 2.0
 """A kernel narrower than a cell edge is a set of particles up to this many edges around, a density beyond."""
-SMOOTH_SCALE_IN_EDGES = 32.0
+SMOOTH_SCALE_IN_EDGES = 8.0
 """A kernel this many edges of a parent wide is taken as constant over the parent."""
+
+CHUNK = 80_000
+"""Pairs of cell and point handled at once: they stay in the processor's cache, and BLAS starts no threads."""
 
 
 class PhotoDensity:
@@ -62,16 +65,14 @@ class PhotoDensity:
         area = cells.approx_area_km2(children)
         mass = self._prior_children_mass(parents, children, area)
         if num_uneven:
-            chord2 = chord2_km2(cells.center_xyz(children.ravel()), self.points)
-            density = self._sharp_density(chord2, num_narrow, num_uneven)
-            if num_narrow:
-                near_km = NEAR_EDGES * edge_km
-                density += self._far_density(chord2, num_narrow, near_km)
-                mass += self._near_mass(children, num_narrow, near_km)
+            near_km = NEAR_EDGES * edge_km
+            centers = cells.center_xyz(children.ravel())
+            density = self._sharp_density(centers, num_narrow, num_uneven, far_from_km=near_km)
             mass += density.reshape(children.shape) * area
+            if num_narrow:
+                mass += self._near_mass(children, num_narrow, near_km)
         if num_uneven < len(scales):
-            chord2 = chord2_km2(cells.center_xyz(parents), self.points)
-            mass += self._sharp_density(chord2, num_uneven, len(scales))[:, None] * area
+            mass += self._sharp_density(cells.center_xyz(parents), num_uneven, len(scales))[:, None] * area
         return mass
 
     def at(self, xyz: Floats) -> Floats:
@@ -85,14 +86,24 @@ class PhotoDensity:
         """
         rows = self.prior.find(cells.from_xyz(xyz))
         broad = self.prior_mass[rows] / self.prior.area_km2[rows]
-        chord2 = chord2_km2(xyz, self.points)
-        return np.asarray(broad + self._sharp_density(chord2, 0, len(self.sharp_scales_km)))
+        return np.asarray(broad + self._sharp_density(xyz, 0, len(self.sharp_scales_km)))
 
-    def _sharp_density(self, chord2: Floats, first: int, last: int) -> Floats:
-        """Density of the sharp kernels of a range of scales at N points, shape (N,)."""
-        total = np.zeros(len(chord2))
-        for i in range(first, last):
-            total += falloff(chord2, self.sharp_scales_km[i]) @ self._peaks[:, i]
+    def _sharp_density(
+        self, xyz: Floats, first: int, last: int, *, far_from_km: float | None = None
+    ) -> Floats:
+        """Density of the sharp kernels of a range of scales at N points, shape (N,).
+
+        With `far_from_km`, the kernels sharper than the range count too, but only beyond that distance.
+        """
+        total = np.zeros(len(xyz))
+        rows_a_chunk = max(1, CHUNK // max(1, len(self.points)))
+        for start in range(0, len(xyz), rows_a_chunk):
+            rows = slice(start, start + rows_a_chunk)
+            chord2 = chord2_km2(xyz[rows], self.points)
+            for i in range(first, last):
+                total[rows] += _weighted_sum(falloff(chord2, self.sharp_scales_km[i]), self._peaks[:, i])
+            if first and far_from_km is not None:
+                total[rows] += self._far_density(chord2, first, far_from_km)
         return total
 
     def _far_density(self, chord2: Floats, num_scales: int, near_km: float) -> Floats:
@@ -109,7 +120,7 @@ class PhotoDensity:
         np.reciprocal(falls, out=falls)
         np.square(falls, out=falls)
         falls *= chord2 > near_km**2
-        return np.asarray(falls @ (tail / np.pi))
+        return _weighted_sum(falls, tail / np.pi)
 
     def _prior_children_mass(self, parents: cells.CellIds, children: cells.CellIds, area: Floats) -> Floats:
         """Mass of everything that lives on the cells of the prior."""
@@ -164,6 +175,12 @@ class _Cloud:
     scale: NDArray[np.int64]  # position among the sharp scales
 
 
+def _weighted_sum(values: Floats, weights: Floats) -> Floats:
+    """Sum over E of values (N, E) times weights (E,); einsum, as BLAS would start threads for it."""
+    total: Floats = np.einsum("ne,e->n", values, weights)
+    return total
+
+
 def _block_factors(
     components: Components, broad_scales_km: tuple[float, ...], num_sharp: int, prior: WorldPrior
 ) -> Floats:
@@ -171,5 +188,6 @@ def _block_factors(
     factors = np.full(prior.num_blocks, components.prior_weight)
     for i, scale in enumerate(broad_scales_km):
         if len(components.points):
-            factors += components.weights[:, num_sharp + i] @ prior.tilts(components.points, scale)
+            tilts = prior.tilts(components.points, scale)
+            factors += np.einsum("e,eq->q", components.weights[:, num_sharp + i], tilts)
     return factors

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 
 MAX_CHORD2 = 4 * EARTH_RADIUS_KM**2
 """Squared chord of the antipode, km2."""
+_CHUNK = 80_000  # products this small are not worth threads to BLAS, which cost more than they bring here
 GOLDEN_ANGLE_RAD = np.pi * (3 - np.sqrt(5))
 
 
@@ -30,7 +31,11 @@ def chord2_km2(a: Floats, b: Floats) -> Floats:
     Returns:
         Squared chord in km2, in [0, 4 R^2], shape (N, M); exact to about 1e-8 km2.
     """
-    products = a @ b.T
+    products = np.empty((len(a), len(b)))
+    columns_a_chunk = max(1, _CHUNK // max(1, len(a)))
+    for start in range(0, len(b), columns_a_chunk):
+        columns = slice(start, start + columns_a_chunk)
+        np.matmul(a, b[columns].T, out=products[:, columns])
     np.subtract(1.0, products, out=products)
     np.maximum(products, 0.0, out=products)
     products *= 2 * EARTH_RADIUS_KM**2

@@ -173,7 +173,7 @@ class WorldPrior:
         """
         _, centers, block_mass = self._blocks
         factors = falloff(chord2_km2(points, centers), scale_km)
-        factors /= (factors @ block_mass)[:, None]
+        factors /= np.einsum("eq,q->e", factors, block_mass)[:, None]
         return factors
 
     def spread(self, block_factors: Floats) -> Floats:
