@@ -6,7 +6,7 @@ VENV ?= .venv
 PACKAGE ?= .
 PHOTO ?= examples/himeji-castle.jpg
 WORKERS ?= 2
-BENCHMARKS ?= cells gallery
+BENCHMARKS ?= cells gallery posterior locate
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
@@ -38,6 +38,7 @@ check: $(VENV)/.dev  ## format, lint, types, layers, generated docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/make_cli_docs.py --check
+	$(BIN)/python tools/make_results.py --check
 
 bench: $(VENV)/.dev  ## measure speed on this machine and keep the figures
 	set -e; for name in $(BENCHMARKS); do \
@@ -47,6 +48,7 @@ golden: $(VENV)/.dev  ## rewrite the golden files; explain the difference in the
 	$(BIN)/python tools/build_golden_cells.py tests/golden/cells.json
 
 docs: $(VENV)/.dev  ## rewrite the generated pages of docs/
+	$(BIN)/python tools/make_results.py
 	$(BIN)/python tools/make_cli_docs.py
 
 $(VENV)/.made:

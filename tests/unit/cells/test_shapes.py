@@ -210,3 +210,12 @@ def test_bad_vectors():
         cells.from_xyz([0, math.nan, 1])
     with pytest.raises(InputError, match="shape"):
         cells.from_xyz([0, 1])
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 1000])
+def test_from_xyz_leaves_its_argument_as_it_was(num_points):
+    rng = np.random.default_rng(num_points)
+    vectors = rng.normal(size=(num_points, 3))
+    before = vectors.copy()
+    cells.from_xyz(vectors)
+    np.testing.assert_array_equal(vectors, before)
