@@ -41,8 +41,8 @@ DUPLICATE_SIMILARITY = 0.9
 SEEN_KM, UNSEEN_KM = 5.0, 25.0
 NUM_SETTLEMENTS = 100_000
 """Settlements that enter the prior, each like one GPS point."""
-SEEN_SHARE = 0.4
-"""Assumed share of photos whose place is in the gallery."""
+SEEN_SHARE = 0.36
+"""Assumed share of photos whose place is in the gallery; chosen for coverage on the development half."""
 PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
 """Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
 NUM_NEIGHBORS = 20
@@ -94,7 +94,7 @@ def world_prior(path: Path) -> WorldPrior:
         np.concatenate([lat, settlements[0][rows]]),
         np.concatenate([lng, settlements[1][rows]]),
         min_count=6,
-        uniform=0.05,
+        uniform=0.1,
     )
 
 
