@@ -17,7 +17,6 @@ whole places instead flatters: a query then meets its own place among the few ph
 import argparse
 import csv
 import io
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -37,8 +36,12 @@ from geotoken.geo import haversine_km
 from geotoken.images.embed import View
 from geotoken.images.read import read
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from common import provenance, write_json
+
 NUM_FOLDS, NEAR_KM = 5, 25.0
-NEAR_DUPLICATE = 0.93  # centered cosine of Lite0 averages; above it, by eye, one picture twice
+NEAR_DUPLICATE = 0.93  # centered cosine of Lite0 averages; three pairs lie above it
 SHARPNESS = (6, 8, 10, 13, 17, 22, 30)  # softmax scales tried for the likelihood
 POOLS = ("avg", "gem2", "gem3", "gem4", "gem6", "max")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -311,7 +314,7 @@ def table() -> list[Row]:
 
 
 def store_int8(model: onnx.ModelProto) -> None:
-    """Store weights as int8 with a scale for each output channel, expanded when the file is loaded; in place."""
+    """Store weights as int8 with a scale for each output channel, expanded on loading; in place."""
     expand = []
     for tensor in list(model.graph.initializer):
         if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
@@ -388,7 +391,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"| {row.label} | {' | '.join(cells)} | {author['same_place_ap']:.1f} |", flush=True)
     if args.out:
         figures = {"storage": storage(study.files[::8]), "retrieval": rows}
-        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_json(provenance(args.data / "metadata.csv") | figures, args.out)
     return 0
 
 

@@ -141,9 +141,26 @@ def encoder() -> str:
         "| encoder | other authors: 1 / 5 / 10 nearest | other sources: 1 / 5 / 10 nearest |",
         "| --- | --- | --- |",
     ]
-    for row in result("encoder")["rows"]:
-        other = [" / ".join(f"{v:.1f}" for v in row[name]) for name in ("other_authors", "other_sources")]
-        rows.append(f"| {row['encoder']} | {other[0]} | {other[1]} |")
+    for row in result("encoder")["retrieval"]:
+        found = [
+            " / ".join(f"{row[name][f'recall_at_{k}']:.1f}" for k in (1, 5, 10))
+            for name in ("author", "source")
+        ]
+        rows.append(f"| {row['label']} | {found[0]} | {found[1]} |")
+    return "\n".join(rows)
+
+
+def storage() -> str:
+    """Ways to store the weights."""
+    rows = [
+        "| weights stored as | file, MB | loading, s | smallest cosine to float32 | same nearest photo |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in result("encoder")["storage"]:
+        rows.append(
+            f"| {row['label']} | {row['file_mb']:.1f} | {row['load_s']:.2f} | {row['min_cosine']:.5f} "
+            f"| {row['same_nearest_percent']:.1f} % |"
+        )
     return "\n".join(rows)
 
 
@@ -155,13 +172,14 @@ def limits() -> str:
     return (
         f"  Of {found['all']['n']:,} web photos measured once, those whose place is in the gallery were put\n"
         f"  within 25 km in {seen:.0f} % of cases, those of unknown places within 750 km in {unseen:.0f} %.\n"
-        f"  The region said to hold the place with 50 % held it for {found['all']['coverage_50']:.0f} % of the "
-        f"photos, the one\n  said to hold it with 90 % for {found['all']['coverage_90']:.0f} %."
+        f"  The region said to hold the place with 50 % held it for {found['all']['coverage_50']:.0f} % of "
+        f"the photos,\n  the one said to hold it with 90 % for {found['all']['coverage_90']:.0f} %."
     )
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    table.__name__: table for table in (queries, calibration, reliability, evidence, speed, encoder, limits)
+    table.__name__: table
+    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits)
 }
 
 

@@ -115,7 +115,7 @@ def test_a_strange_file_name_is_no_trouble(rows, locate, examples, tmp_path):
     except (OSError, UnicodeError):
         pytest.skip("this file system has no such names")
     assert rows(path)[0]["image"] == str(path)
-    text = locate(path).stdout
+    text = locate(path, COLUMNS="300").stdout  # wide enough for the longest folder of temporary files
     assert "[bold]" in text
     assert "\x1b" not in text
 
