@@ -6,52 +6,17 @@ Owns the timing of `geotoken.cells` and `geotoken.tokens`; must not assert anyth
 """
 
 import argparse
-import json
-import platform
-import statistics
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common import median_seconds, provenance, write_json
 from geotoken import cells
 from geotoken.tokens import TokenScheme
 
 SEED = 20
-
-
-def describe_machine() -> dict[str, Any]:
-    """Commit and machine, so that a figure can be read years later."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        cpu = names[0] if names else cpu
-    return {
-        "commit": git.stdout.strip() or None,
-        "cpu": cpu,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "seed": SEED,
-        "threads": 1,
-    }
-
-
-def median_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of a call in seconds, after one call that is not counted."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def measure(num_points: int, repeats: int) -> list[dict[str, Any]]:
@@ -68,7 +33,7 @@ def measure(num_points: int, repeats: int) -> list[dict[str, Any]]:
         "encode": lambda: scheme.encode(lat, lng),
         "decode": lambda: scheme.decode(tokens),
     }
-    machine = describe_machine()
+    machine = provenance() | {"seed": SEED, "threads": 1}
     rows = []
     for stage, run in stages.items():
         seconds = median_seconds(run, repeats)
@@ -86,10 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON list to this file")
     args = parser.parse_args()
     rows = measure(args.points, args.repeats)
-    text = json.dumps(rows, indent=2) + "\n"
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text, encoding="utf-8")
+    text = write_json(rows, args.out)
     if args.json:
         print(text, end="")
     else:

@@ -7,17 +7,16 @@ Makes a gallery of random vectors (default 100,000 of 512 numbers) and times it.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from common import provenance
 from geotoken.gallery import Exclusion, Gallery, GalleryTable
 from geotoken.manifest import verify_manifest, write_manifest
 
@@ -40,13 +39,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     args = parser.parse_args()
     report = {
-        "commit": _commit(),
-        "machine": {
-            "cpu": _cpu(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-        },
+        **provenance(),
+        "load": round(os.getloadavg()[0], 1),
         "num_photos": args.num_photos,
         "dim": args.dim,
         "k": args.k,
@@ -154,26 +148,6 @@ def _fresh_ms(setup: str, statement: str) -> float:
         for _ in range(5)
     ]
     return round(float(np.median(times)), 1)
-
-
-def _commit() -> str | None:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None
-
-
-def _cpu() -> str:
-    try:
-        lines: list[str] = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names: list[Any] = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

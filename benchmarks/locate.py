@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 from packaging.requirements import Requirement  # packaging comes with faiss-cpu and onnxruntime
 from packaging.utils import canonicalize_name
 
-from common import provenance, write_json
+from common import median_seconds, provenance, write_json
 from geotoken import Failure, Locator
 from geotoken.images.read import find_images
 
@@ -135,17 +134,6 @@ def measure_packages() -> dict[str, Any]:
         "packages": dict(sorted(megabytes.items(), key=lambda item: -item[1])),
         "missing": missing,
     }
-
-
-def median_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of a call in seconds, after one call that is not counted."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def _short(value: Any) -> str:

@@ -1,9 +1,9 @@
 """How well does a bundled model locate web photos of places in and out of its gallery?
 
 Runs the whole pipeline on the query photos of a data folder (docs/experiments.md), which no part of the model
-has seen. Places are split into two halves by a hash of their coordinates: `look` may be looked at during
-development, `report` once. Places with a gallery photo within 5 km are "seen", those farther than 25 km
-"unseen".
+has seen. They are split into two halves by a hash of their coordinates: `look` may be looked at during
+development, `report` once, and what lies within 5 km of a photo of `look` is dropped from `report`. Places
+with a gallery photo within 5 km are "seen", those farther than 25 km "unseen".
 """
 
 import argparse
@@ -17,10 +17,21 @@ from typing import Any
 import numpy as np
 
 from common import provenance, write_json
+from geotoken import cells
+from geotoken.decoding import score
+from geotoken.evidence import Evidence
+from geotoken.geo import haversine_km
 from geotoken.metrics import accuracy, coverage, distance_to_truth_km
 from geotoken.pipeline import Failure, LocateOptions, Locator
 
 SEEN_KM, UNSEEN_KM = 5.0, 25.0
+FAILED = {
+    "failed": 1.0,
+    **dict.fromkeys(("lat", "lng", "nearest_lat", "nearest_lng", "nll"), np.nan),
+    **dict.fromkeys(("radius_50_km", "radius_90_km"), 0.0),
+    **dict.fromkeys(("credible_low", "credible_high"), 1.0),
+}
+"""What a photo without an answer counts as: wrong, and outside of every region."""
 RADIUS_BOUNDS_KM = (0, 25, 200, 750, 2500, 5000, 20100)
 
 
@@ -30,6 +41,19 @@ def half_of(row: dict[str, str]) -> str:
     return "look" if int(hashlib.sha256(key.encode()).hexdigest(), 16) % 2 == 0 else "report"
 
 
+def select_half(rows: list[dict[str, str]], half: str) -> tuple[list[dict[str, str]], int]:
+    """Photos of one half, and how many of the other half's places were dropped from `report`."""
+    chosen = [row for row in rows if half_of(row) == half]
+    if half == "look":
+        return chosen, 0
+    looked = [row for row in rows if half_of(row) == "look"]
+    lat, lng = (np.array([float(row[name]) for row in looked]) for name in ("lat", "lng"))
+    kept = [
+        row for row in chosen if haversine_km(lat, lng, float(row["lat"]), float(row["lng"])).min() > SEEN_KM
+    ]
+    return kept, len(chosen) - len(kept)
+
+
 def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list[dict[str, float]]:
     """Answers, radii and calibration of each query."""
     found = []
@@ -37,9 +61,7 @@ def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list
     for row, answer in zip(rows, answers, strict=True):
         lat, lng = float(row["lat"]), float(row["lng"])
         if isinstance(answer, Failure):
-            found.append(
-                {"failed": 1.0, "lat": np.nan, "lng": np.nan, "nearest_lat": np.nan, "nearest_lng": np.nan}
-            )
+            found.append(FAILED)
             continue
         low, high = answer.posterior.credible_level_of(lat, lng)
         found.append(
@@ -49,12 +71,11 @@ def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list
                 "lng": answer.lng,
                 "nearest_lat": float(answer.neighbors.lat[0]),
                 "nearest_lng": float(answer.neighbors.lng[0]),
-                "similarity": float(answer.neighbors.similarity[0]),
                 "radius_50_km": answer.radius_km(0.5),
                 "radius_90_km": answer.radius_km(0.9),
                 "credible_low": low,
                 "credible_high": high,
-                "nll": -float(np.log(answer.posterior.density_per_km2(lat, lng))),
+                "nll": leaf_nll(locator, answer.neighbors.to_evidence(), lat, lng),
             }
         )
         if len(found) % 200 == 0:
@@ -62,14 +83,28 @@ def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list
     return found
 
 
+def leaf_nll(locator: Locator, evidence: Evidence, lat: float, lng: float) -> float:
+    """Minus log density per km2 at the truth: probability of its leaf over the area of the leaf, nats."""
+    tokens = locator.model.scheme.encode(lat, lng)
+    log_prob = float(score(locator.model, [evidence], tokens[None, None])[0, 0])
+    area_km2 = float(cells.area_km2(cells.from_lat_lng(lat, lng, locator.model.scheme.level)))
+    return float(np.log(area_km2)) - log_prob
+
+
+def columns_of(
+    rows: list[dict[str, str]], found: list[dict[str, float]]
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Columns of the answers, and the distances of nearest neighbor and answer from the truth in km."""
+    truth = (np.array([float(r["lat"]) for r in rows]), np.array([float(r["lng"]) for r in rows]))
+    column = {name: np.array([f[name] for f in found]) for name in FAILED}
+    nearest_km = distance_to_truth_km(column["nearest_lat"], column["nearest_lng"], *truth)
+    return column, nearest_km, distance_to_truth_km(column["lat"], column["lng"], *truth)
+
+
 def summarise(rows: list[dict[str, str]], found: list[dict[str, float]]) -> dict[str, Any]:
     """Accuracy and calibration of one group of queries."""
-    truth = (np.array([float(r["lat"]) for r in rows]), np.array([float(r["lng"]) for r in rows]))
-    column = {name: np.array([f.get(name, np.nan) for f in found]) for name in found[0]}
-    nearest_km = distance_to_truth_km(column["nearest_lat"], column["nearest_lng"], *truth)
-    answer_km = distance_to_truth_km(column["lat"], column["lng"], *truth)
-    good = column["failed"] == 0
-    levels = np.stack([column["credible_low"], column["credible_high"]], axis=1)[good]
+    column, nearest_km, answer_km = columns_of(rows, found)
+    levels = np.stack([column["credible_low"], column["credible_high"]], axis=1)
     return {
         "n": len(rows),
         "failed": int(column["failed"].sum()),
@@ -77,18 +112,16 @@ def summarise(rows: list[dict[str, str]], found: list[dict[str, float]]) -> dict
         "mixture_mbr": accuracy(answer_km),
         "coverage_50": coverage(levels, 0.5),
         "coverage_90": coverage(levels, 0.9),
-        "within_radius_50": 100 * float(np.mean(answer_km[good] <= column["radius_50_km"][good])),
-        "within_radius_90": 100 * float(np.mean(answer_km[good] <= column["radius_90_km"][good])),
-        "nll": float(np.mean(column["nll"][good])),
-        "median_radius_50_km": float(np.median(column["radius_50_km"][good])),
+        "within_radius_50": 100 * float(np.mean(answer_km <= column["radius_50_km"])),
+        "within_radius_90": 100 * float(np.mean(answer_km <= column["radius_90_km"])),
+        "nll": float(np.nanmean(column["nll"])),
+        "median_radius_50_km": float(np.median(column["radius_50_km"])),
     }
 
 
 def reliability(rows: list[dict[str, str]], found: list[dict[str, float]]) -> list[dict[str, Any]]:
     """Share of truths within the stated radii, by how large the 50 % radius is."""
-    truth = (np.array([float(r["lat"]) for r in rows]), np.array([float(r["lng"]) for r in rows]))
-    column = {name: np.array([f.get(name, np.nan) for f in found]) for name in found[0]}
-    answer_km = distance_to_truth_km(column["lat"], column["lng"], *truth)
+    column, _, answer_km = columns_of(rows, found)
     table = []
     for low, high in pairwise(RADIUS_BOUNDS_KM):
         inside = (column["radius_50_km"] >= low) & (column["radius_50_km"] < high)
@@ -116,7 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with (args.queries / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if half_of(row) == args.half]
+        rows, num_dropped = select_half(list(csv.DictReader(file)), args.half)
     locator = Locator.from_pretrained(args.model)
     found = locate_all(locator, args.queries, rows)
     distance_km = np.array([float(row["nearest_gallery_km"]) for row in rows])
@@ -129,6 +162,7 @@ def main() -> None:
         "half": args.half,
         "encoder": locator.encoder.name,
         "gallery": locator.gallery.size,
+        "num_dropped": num_dropped,
     }
     for name, mask in groups.items():
         index = np.flatnonzero(mask)

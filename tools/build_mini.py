@@ -28,7 +28,7 @@ from evidence_table import load_evidence_table
 from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
 from geotoken.evidence import Evidence
-from geotoken.gallery import Exclusion, Gallery, Neighbors
+from geotoken.gallery import Exclusion, Gallery
 from geotoken.geo import from_xyz, haversine_km, to_xyz
 from geotoken.mixture import MixtureConfig, MixtureModel, WorldPrior
 from geotoken.mixture.config import NeighborTrust
@@ -75,16 +75,6 @@ def gps_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return table[:, 0], table[:, 1]
 
 
-def to_evidence(found: Neighbors) -> Evidence:
-    """Neighbors as evidence."""
-    return Evidence(
-        neighbor_lat=found.lat,
-        neighbor_lng=found.lng,
-        neighbor_rank=np.arange(1.0, len(found) + 1),
-        neighbor_similarity=found.similarity,
-    )
-
-
 def world_prior(path: Path) -> WorldPrior:
     """The prior of GPS points and settlements."""
     lat, lng = gps_points(path)
@@ -121,7 +111,7 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
             if place_seen and not _is_seen(gallery, i, exclusions[i]):
                 continue
             sigma_km = PRECISION_KM.get(str(table.coord_precision[i]), PRECISION_KM["city"])
-            cases.append(to_evidence(neighbors))
+            cases.append(neighbors.to_evidence())
             truth.append(_blur(float(table.lat[i]), float(table.lng[i]), sigma_km, rng))
             seen.append(place_seen)
     points, is_seen = np.array(truth), np.array(seen)

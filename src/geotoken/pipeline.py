@@ -206,7 +206,7 @@ class Locator:
         readable = [item for item in looked_up if not isinstance(item, Failure)]
         if not readable:
             return [item for item in looked_up if isinstance(item, Failure)]
-        joint = Evidence.merge([_to_evidence(item.neighbors) for item in readable])
+        joint = Evidence.merge([item.neighbors.to_evidence() for item in readable])
         found = self._decide(Evidence.merge([joint, guess_evidence(options.guesses)]), options)
         return [item if isinstance(item, Failure) else self._describe(item, found) for item in looked_up]
 
@@ -230,7 +230,7 @@ class Locator:
     def _answer_one(self, item: "_LookedUp | Failure", options: LocateOptions) -> Prediction | Failure:
         if isinstance(item, Failure):
             return item
-        evidence = Evidence.merge([_to_evidence(item.neighbors), guess_evidence(options.guesses)])
+        evidence = Evidence.merge([item.neighbors.to_evidence(), guess_evidence(options.guesses)])
         return self._describe(item, self._decide(evidence, options))
 
     def _decide(self, evidence: Evidence, options: LocateOptions) -> "_Found":
@@ -300,15 +300,6 @@ def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
     lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
     weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
     return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
-
-
-def _to_evidence(neighbors: Neighbors) -> Evidence:
-    return Evidence(
-        neighbor_lat=neighbors.lat,
-        neighbor_lng=neighbors.lng,
-        neighbor_rank=np.arange(1.0, len(neighbors) + 1),
-        neighbor_similarity=neighbors.similarity,
-    )
 
 
 def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import InputError
+from geotoken.evidence import Evidence
 from geotoken.gallery.table import GalleryTable
 from geotoken.geo import check_lat_lng, haversine_km
 
@@ -97,6 +98,15 @@ class Neighbors:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def to_evidence(self) -> Evidence:
+        """What they say about the place of the query: coordinates, ranks from 1, similarities."""
+        return Evidence(
+            neighbor_lat=self.lat,
+            neighbor_lng=self.lng,
+            neighbor_rank=np.arange(1.0, len(self) + 1),
+            neighbor_similarity=self.similarity,
+        )
 
 
 def search_index(

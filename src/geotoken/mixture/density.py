@@ -126,7 +126,8 @@ class PhotoDensity:
         """Mass of everything that lives on the cells of the prior."""
         prior, child_level = self.prior, int(cells.level(children.flat[0]))
         rows = prior.find(parents)
-        inside = prior.level[rows] <= cells.level(parents)  # the parent lies within one cell of the prior
+        # The parent lies within one cell of the prior; the parent of the faces, which is none, does not.
+        inside = (prior.level[rows] <= cells.level(parents)) & (cells.level(parents) < child_level)
         mass = np.empty(children.shape)
         mass[inside] = (self.prior_mass[rows] / prior.area_km2[rows])[inside, None] * area[inside]
         cut, cut_area = children[~inside].ravel(), area[~inside].ravel()

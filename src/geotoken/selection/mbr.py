@@ -35,7 +35,7 @@ PEAKS_PER_LEVEL: Final = 6
 _BLOCK: Final = 32  # points a block
 _BATCH: Final = 8  # answers evaluated together
 _PEAK_SHARE: Final = 0.1  # a cell with less than this share of its level's likeliest is no peak
-_SETTLED: Final = 0.15  # a block whose worth is known to this share of u(0) counts by its center
+_SETTLED: Final = 0.05  # a block whose worth is known to this share of u(0) counts by its center
 
 
 class ExpectedUtility:
@@ -75,7 +75,7 @@ class ExpectedUtility:
             xyz: Answers as unit vectors, shape (A, 3).
 
         Returns:
-            Expected utilities, shape (A,): exact for steps of more than 15 % of u(0), as all thresholds are;
+            Expected utilities, shape (A,): exact for steps of more than 5 % of u(0), as thresholds have;
             for a smooth utility, right to second order in the size of a block.
         """
         distance = _distance_km(xyz @ self._center.T)  # (A, N)

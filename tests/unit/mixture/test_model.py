@@ -6,7 +6,7 @@ from geotoken.decoding import DecodingOptions, decode, posterior, score
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km, to_xyz
-from geotoken.mixture import MixtureModel
+from geotoken.mixture import MixtureModel, WorldPrior
 from geotoken.tokens import TokenScheme
 
 
@@ -75,3 +75,14 @@ def test_cache_is_a_value(model, evidence):
     assert cache.expand(3).photo.tolist() == [0, 0, 0, 1, 1, 1]
     assert cache.reorder(np.array([1, 0, 1])).photo.tolist() == [1, 0, 1]
     assert cache.num_rows == 2
+
+
+def test_faces_are_right_where_the_prior_did_not_split_them(config):
+    rng = np.random.default_rng(2)
+    prior = WorldPrior.from_points(rng.normal(36, 1, 500), rng.normal(138, 1, 500))
+    assert prior.level.min() == 0
+    model = MixtureModel(config, prior)
+    memory = model.encode([Evidence()])
+    found = np.exp(model.step(None, memory, memory.new_cache()))[0]
+    true = [prior.mass[cells.face(prior.cell_ids) == face].sum() for face in range(6)]
+    np.testing.assert_allclose(found, true, atol=1e-9)
