@@ -1,4 +1,4 @@
-"""Build the gallery of the bundled model from the shared data folder.
+"""Build the gallery of the bundled model from a data folder.
 
     python tools/build_gallery.py DATA_FOLDER --encoder ENCODER_FOLDER --out GALLERY_FOLDER
     python tools/build_gallery.py --notice --out GALLERY_FOLDER

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from geotoken.errors import ArtifactError, InputError
 from geotoken.manifest import verify_manifest, write_manifest
+from geotoken.metrics import THRESHOLDS_KM
 from geotoken.tokens import TokenScheme
 
 KIND: Final = "geotoken-model"
@@ -102,7 +103,7 @@ def load_artifact(model: str | Path) -> Artifact:
             folder=folder,
             scheme=TokenScheme(**config["scheme"]),
             head=config["head"],
-            threshold_weights=tuple(float(weight) for weight in config["threshold_weights"]),
+            threshold_weights=_weights(config["threshold_weights"]),
             manifest=manifest,
         )
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
@@ -115,6 +116,22 @@ def load_artifact(model: str | Path) -> Artifact:
             "upgrade geotoken"
         )
     return artifact
+
+
+def _weights(values: list[float]) -> tuple[float, ...]:
+    """Weights of the thresholds, as read.
+
+    Raises:
+        ValueError: They cannot be used.
+    """
+    weights = tuple(float(value) for value in values)
+    if (
+        len(weights) != len(THRESHOLDS_KM)
+        or not all(0 <= w < float("inf") for w in weights)
+        or not any(weights)
+    ):
+        raise ValueError(f"threshold_weights is {values}; needed: {len(THRESHOLDS_KM)} numbers, not all 0")
+    return weights
 
 
 def save_artifact(
@@ -135,7 +152,6 @@ def save_artifact(
         threshold_weights: What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, length 5.
     """
     config = {
-        "format_version": FORMAT_VERSION,
         "name": name,
         "scheme": {"level": scheme.level, "group_size": scheme.group_size},
         "head": head,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import InputError
+from geotoken.geo import check_lat_lng
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +53,14 @@ class Evidence:
                     f"{name} has {len(getattr(self, name))} entries, but there are {len(self.guess_lat)} "
                     "guesses"
                 )
+        for kind in ("neighbor", "guess"):
+            lat, lng = check_lat_lng(getattr(self, f"{kind}_lat"), getattr(self, f"{kind}_lng"))
+            object.__setattr__(self, f"{kind}_lat", lat)
+            object.__setattr__(self, f"{kind}_lng", lng)
+        if not np.all((self.neighbor_rank >= 1) & np.isfinite(self.neighbor_rank)):
+            raise InputError("the rank of a neighbor must be finite and at least 1")
+        if self.neighbor_similarity is not None and not np.all(np.abs(self.neighbor_similarity) <= 1.001):
+            raise InputError("the similarity of a neighbor must be from -1 to 1")
         if not np.all((self.guess_weight > 0) & np.isfinite(self.guess_weight)):
             raise InputError("the weight of a guess must be finite and greater than 0")
 

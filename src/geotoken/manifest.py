@@ -79,6 +79,8 @@ def verify_manifest(folder: str | os.PathLike[str], kind: str, max_format_versio
     root = Path(folder)
     manifest = _read(root)
     found_kind, version = manifest.get("format"), manifest.get("format_version")
+    if found_kind is None:
+        raise ArtifactError(f"{root}/{MANIFEST_NAME} has no format; fetch or build the folder again")
     if found_kind != kind:
         raise ArtifactError(f'{root} is "{found_kind}", not "{kind}"; give a folder of that kind')
     if type(version) is not int or version < 1:

@@ -6,14 +6,24 @@ Owns the order of the parts and the batches; must not know command lines, HTTP o
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geotoken.artifact import Artifact, load_artifact
-from geotoken.decoding import Candidates, DecodingOptions, Posterior, decode, posterior, score
+from geotoken.decoding import (
+    Candidates,
+    CellProbability,
+    DecodingOptions,
+    Posterior,
+    decode,
+    posterior,
+    score_prefixes,
+)
 from geotoken.errors import ImageError, InputError
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
@@ -121,27 +131,14 @@ class Locator:
             name=artifact.name,
         )
 
-    def locate(
-        self,
-        photo: PhotoSource,
-        *,
-        decoder: str = "beam",
-        beam_width: int = 5,
-        num_samples: int = 30,
-        temperature: float = 1.0,
-        seed: int = 0,
-        **options: object,
-    ) -> Prediction:
+    def locate(self, photo: PhotoSource, **options: Any) -> Prediction:
         """Locate one photo.
 
         Args:
             photo: Path of a photo, or the content of its file.
-            decoder: "greedy", "sample", "beam" or "best_first".
-            beam_width: Hypotheses of the beam, at least 1.
-            num_samples: Samples of the decoder "sample", at least 1.
-            temperature: Temperature of the samples, greater than 0.
-            seed: Seed of the samples.
-            **options: Fields of `LocateOptions` except `decoding`: select, utility, guesses, exclude.
+            **options: Any field of `DecodingOptions` (decoder, beam_width, num_samples, temperature, top_k,
+                top_p, seed, num_candidates, max_expansions) or of `LocateOptions` but `decoding` (select,
+                utility, guesses, exclude).
 
         Returns:
             The prediction.
@@ -150,19 +147,15 @@ class Locator:
             ImageError: If the photo cannot be read.
             InputError: If an option is out of range or unknown.
         """
-        decoding = DecodingOptions(
-            decoder=decoder,
-            beam_width=beam_width,
-            num_samples=num_samples,
-            temperature=temperature,
-            seed=seed,
-        )
-        unknown = set(options) - set(LocateOptions.__dataclass_fields__)
+        for_decoding = {f.name for f in fields(DecodingOptions)}
+        for_all = {f.name for f in fields(LocateOptions)} - {"decoding"}
+        unknown = set(options) - for_decoding - for_all
         if unknown:
-            raise InputError(
-                f"unknown option {min(unknown)!r}; the options are select, utility, guesses, exclude"
-            )
-        answer = next(self.locate_many([photo], LocateOptions(decoding=decoding, **options)))  # type: ignore[arg-type]
+            allowed = ", ".join(sorted(for_decoding | for_all))
+            raise InputError(f"unknown option {min(unknown)!r}; the options are {allowed}")
+        decoding = DecodingOptions(**{k: v for k, v in options.items() if k in for_decoding})
+        rest = {k: v for k, v in options.items() if k in for_all}
+        answer = next(self.locate_many([photo], LocateOptions(decoding=decoding, **rest)))
         if isinstance(answer, Failure):
             raise answer.error
         return answer
@@ -178,7 +171,11 @@ class Locator:
 
         Yields:
             A prediction, or the failure of a photo that cannot be read.
+
+        Raises:
+            InputError: If a single photo is given instead of several.
         """
+        _refuse_single(photos)
         options = options or LocateOptions()
         remaining = iter(photos)
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -192,21 +189,28 @@ class Locator:
     ) -> list[Prediction | Failure]:
         """Locate several photos of one place: their evidence is joined, and all get the same answer.
 
+        Equal files count once. Other shots of the same moment are no independent evidence either, but are
+        taken as such.
+
         Args:
             photos: Paths, or contents of files.
             options: How.
 
         Returns:
             One entry a photo, in order, with the joint answer and the photo's own neighbors.
+
+        Raises:
+            InputError: If a single photo is given instead of several.
         """
+        _refuse_single(photos)
         options = options or LocateOptions()
         looked_up: list[_LookedUp | Failure] = []
         for start in range(0, len(photos), BATCH_SIZE):
             looked_up += self._look_up(list(photos[start : start + BATCH_SIZE]), options)
-        readable = [item for item in looked_up if not isinstance(item, Failure)]
-        if not readable:
+        distinct = {item.photo.sha256: item for item in looked_up if not isinstance(item, Failure)}
+        if not distinct:
             return [item for item in looked_up if isinstance(item, Failure)]
-        joint = Evidence.merge([item.neighbors.to_evidence() for item in readable])
+        joint = Evidence.merge([item.neighbors.to_evidence() for item in distinct.values()])
         found = self._decide(Evidence.merge([joint, guess_evidence(options.guesses)]), options)
         return [item if isinstance(item, Failure) else self._describe(item, found) for item in looked_up]
 
@@ -223,7 +227,9 @@ class Locator:
 
     def _read(self, source: PhotoSource) -> Photo | Failure:
         try:
-            return read(source if isinstance(source, bytes) else Path(source), min_side=self.encoder.min_side)
+            return read(
+                source if isinstance(source, bytes | str) else Path(source), min_side=self.encoder.min_side
+            )
         except ImageError as error:
             return Failure(_name(source), error)
 
@@ -246,8 +252,22 @@ class Locator:
             options.select, candidates, whole, utility=options.utility or self.utility, extra=points
         )
         tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
-        log_prob = float(score(self.model, memory, tokens[None, None])[0, 0])
-        return _Found(chosen.lat, chosen.lng, tuple(tokens.tolist()), log_prob, candidates, whole)
+        levels = self._levels(tokens, score_prefixes(self.model, memory, tokens[None, None])[0, 0])
+        return _Found(chosen.lat, chosen.lng, tuple(tokens.tolist()), levels, candidates, whole)
+
+    def _levels(
+        self, tokens: NDArray[np.int64], log_probs: NDArray[np.float64]
+    ) -> tuple[CellProbability, ...]:
+        """The cells named by the prefixes of a token sequence, with their probabilities."""
+        scheme = self.model.scheme
+        return tuple(
+            CellProbability(
+                scheme.level_at(num_tokens),
+                np.uint64(scheme.to_cells(tokens[:num_tokens])),
+                float(np.exp(log_probs[num_tokens - 1])),
+            )
+            for num_tokens in range(1, scheme.length + 1)
+        )
 
     def _describe(self, item: "_LookedUp", found: "_Found") -> Prediction:
         return Prediction(
@@ -255,7 +275,7 @@ class Locator:
             lat=found.lat,
             lng=found.lng,
             tokens=found.tokens,
-            log_prob=found.log_prob,
+            levels=found.levels,
             candidates=found.candidates,
             posterior=found.posterior,
             neighbors=item.neighbors,
@@ -280,7 +300,7 @@ class _Found:
     lat: float
     lng: float
     tokens: tuple[int, ...]
-    log_prob: float
+    levels: tuple[CellProbability, ...]
     candidates: Candidates
     posterior: Posterior
 
@@ -295,11 +315,20 @@ def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
         Evidence without neighbors.
 
     Raises:
-        InputError: If a coordinate is out of range or a weight is not greater than 0.
+        InputError: If a guess is not two or three numbers, a coordinate is out of range, or a weight is not
+            greater than 0.
     """
+    for guess in guesses:
+        if not isinstance(guess, Sequence) or len(guess) not in (2, 3) or isinstance(guess, str):
+            raise InputError(f"guess {guess!r} is not (lat, lng) or (lat, lng, weight); give a list of those")
     lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
     weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
     return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
+
+
+def _refuse_single(photos: object) -> None:
+    if isinstance(photos, str | bytes | os.PathLike):
+        raise InputError(f"photos is the single photo {_name(photos)}; give a list of photos")
 
 
 def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:

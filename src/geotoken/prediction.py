@@ -3,6 +3,7 @@
 Owns `Prediction` and the `locate --json` contract; must not know how an answer is found.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,8 @@ class Prediction:
     """Longitude of the answer in degrees."""
     tokens: tuple[int, ...]
     """Tokens of the leaf that contains the answer, length T."""
-    log_prob: float
-    """Natural log of the probability of that leaf, untempered."""
+    levels: tuple[CellProbability, ...]
+    """The cells around the answer, one a token from the face to the leaf, with their probabilities."""
     candidates: Candidates
     """What the decoder found, likeliest first."""
     posterior: Posterior
@@ -46,9 +47,9 @@ class Prediction:
         return int(cells.from_lat_lng(self.lat, self.lng, self.posterior.scheme.level))
 
     @property
-    def levels(self) -> list[CellProbability]:
-        """Probability of each token-level cell around the answer, coarsest first."""
-        return self.posterior.ancestors(self.lat, self.lng)
+    def log_prob(self) -> float:
+        """Natural log of the probability of the leaf that contains the answer, untempered."""
+        return math.log(self.levels[-1].probability)
 
     def radius_km(self, fraction: float) -> float:
         """Smallest radius around the answer that holds a share of the posterior.

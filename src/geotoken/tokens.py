@@ -186,6 +186,8 @@ class TokenScheme:
             array = np.asarray(tokens)
         except ValueError:
             raise InputError("each sequence of one call must have the same number of tokens") from None
+        if array.ndim == 1 and not 1 <= array.size <= self.length:
+            raise InputError(f"{array.size} tokens; give 1 to {self.length}")
         if array.ndim == 0 or not 1 <= array.shape[-1] <= self.length:
             raise InputError(f"tokens have shape {array.shape}; allowed are (..., 1) to (..., {self.length})")
         if array.dtype.kind not in "iu" and array.size:

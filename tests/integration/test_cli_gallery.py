@@ -40,6 +40,14 @@ def source(examples, tmp_path):
     return folder
 
 
+def test_the_table_of_the_examples_gives_credits_and_names_what_it_did_not_use(run, examples, tmp_path):
+    built = run("build", examples / "attribution.csv", "--out", tmp_path / "g").stdout
+    assert built.splitlines()[1] == "columns not used: title, source_image"
+    table = Gallery.load(tmp_path / "g").table
+    assert "Gorgo" in table.attribution
+    assert None not in [*table.attribution, *table.license, *table.source_url]
+
+
 def test_a_gallery_is_built_and_searched(run, source, tmp_path):
     built = json.loads(run("build", source / "good.csv", "--out", tmp_path / "g", "--json").stdout)
     assert built == {

@@ -86,6 +86,9 @@ def reseal(model, change):
         (lambda c: c | {"scheme": {"level": 20, "group_size": 3}}, "group size|group_size|install the model"),
         (lambda c: c | {"head": "oracle"}, "upgrade geotoken"),
         (lambda c: c | {"threshold_weights": "many"}, "config.json"),
+        (lambda c: c | {"threshold_weights": [1, 2]}, "threshold_weights"),
+        (lambda c: c | {"threshold_weights": [0, 0, 0, 0, 0]}, "threshold_weights"),
+        (lambda c: c | {"threshold_weights": [1, 1, 1, 1, -1]}, "threshold_weights"),
         (lambda c: [], "config.json"),
     ],
 )

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,22 @@ def test_merge_drops_similarities_that_one_part_lacks():
 def test_columns_must_be_of_one_length(name):
     with pytest.raises(InputError, match=name):
         Evidence(**{name: np.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"neighbor_lat": np.array([1.0, 91.0])}, "row 1"),
+        ({"neighbor_lng": np.array([np.nan, 0.0])}, "row 0"),
+        ({"neighbor_rank": np.array([0.0, 1.0])}, "rank"),
+        ({"neighbor_rank": np.array([1.0, np.nan])}, "rank"),
+        ({"neighbor_similarity": np.array([0.5, np.nan])}, "similarity"),
+        ({"neighbor_similarity": np.array([0.5, 1.5])}, "similarity"),
+    ],
+)
+def test_neighbors_must_be_places_with_rank_and_similarity(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(neighbors(2), **change)
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])

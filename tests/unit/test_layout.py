@@ -43,6 +43,7 @@ DOCUMENT_NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+EMPTY_BLOCK = re.compile(r"<!-- ([\w-]+) -->\s*<!-- (?:end|/\1) -->")
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/~])/(?:home|root|work|tmp|var|opt|mnt|srv|usr|data|Users|private)/"
     r"|\b[A-Za-z]:\\|\bfile://"
@@ -79,6 +80,13 @@ def test_relative_links_resolve(name):
 def test_documents_name_no_place_on_a_machine(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert [text[max(m.start() - 20, 0) : m.end() + 20] for m in MACHINE_PATH.finditer(text)] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENT_NAMES)
+def test_documents_are_finished(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "TODO" not in text
+    assert [match.group(1) for match in EMPTY_BLOCK.finditer(text)] == []
 
 
 @pytest.mark.parametrize("name", MODULES)

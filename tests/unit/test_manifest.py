@@ -169,6 +169,12 @@ def test_a_missing_manifest_and_a_missing_folder_are_told_apart(folder):
         write_manifest(folder / "nowhere", kind=KIND, format_version=1)
 
 
+def test_a_manifest_without_a_format_says_so(folder):
+    (folder / MANIFEST_NAME).write_text("{}", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"manifest\.json has no format; "):
+        verify_manifest(folder, KIND, 2)
+
+
 def test_extra_entries_must_not_hide_those_of_the_manifest(folder):
     for name in ("format", "format_version", "files"):
         with pytest.raises(ArtifactError, match=f'already has an entry "{name}"'):

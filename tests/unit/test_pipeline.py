@@ -52,11 +52,28 @@ def test_a_guess_moves_the_answer_as_far_as_it_is_trusted(locator, photo):
 
 
 def test_utility_decides_what_mbr_aims_at(locator, photo):
-    there = (-22.9, -43.2)
-    answers = [locator.locate(photo, guesses=((*there, 1.0),), utility=within_km(r)) for r in (1.0, 15_000.0)]
-    assert answers[0].posterior.probability_within_km(answers[0].lat, answers[0].lng, 1.0) >= (
-        answers[1].posterior.probability_within_km(answers[1].lat, answers[1].lng, 1.0)
-    )
+    near, far = (locator.locate(photo, utility=within_km(radius_km)) for radius_km in (1.0, 9_000.0))
+
+    def held(answer, radius_km):
+        return near.posterior.probability_within_km(answer.lat, answer.lng, radius_km)
+
+    assert held(near, 1.0) > held(far, 1.0)
+    assert held(far, 9_000.0) > held(near, 9_000.0)
+
+
+def test_a_copy_of_a_photo_is_no_further_evidence(locator, photo, tmp_path):
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(photo.read_bytes())
+    alone, twice = locator.locate(photo), locator.locate_together([photo, copy])
+    assert [p.radius_km(0.5) for p in twice] == pytest.approx([alone.radius_km(0.5)] * 2)
+
+
+def test_one_photo_is_no_list_of_photos(locator, photo):
+    for single in (photo, str(photo), photo.read_bytes()):
+        with pytest.raises(InputError, match="give a list"):
+            next(locator.locate_many(single))
+        with pytest.raises(InputError, match="give a list"):
+            locator.locate_together(single)
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "beam", "sample", "best_first"])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -23,9 +24,14 @@ def test_cell_tokens_and_levels_are_those_of_the_answer(prediction):
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-def test_log_prob_is_that_of_the_leaf(prediction):
-    # The posterior knows the leaf only as finely as it was expanded; the two agree about the order of size.
-    assert prediction.log_prob == pytest.approx(math.log(prediction.levels[-1].probability), abs=3)
+def test_levels_agree_with_the_posterior_as_far_as_it_is_expanded(prediction):
+    assert prediction.log_prob == pytest.approx(math.log(prediction.levels[-1].probability))
+    for level, known in zip(
+        prediction.levels, prediction.posterior.ancestors(prediction.lat, prediction.lng), strict=True
+    ):
+        if level.probability >= 1e-3:
+            assert (level.level, level.cell_id) == (known.level, known.cell_id)
+            assert level.probability == pytest.approx(known.probability)
 
 
 def test_radius_grows_with_the_share_it_holds(prediction):
@@ -44,11 +50,12 @@ def test_to_dict_is_plain_json_and_respects_top_k(prediction):
     assert set(value["radius_km"]) == {"50", "90"}
 
 
-def test_neighbors_without_credit_leave_it_out(prediction):
-    listed = neighbors_to_list(prediction.neighbors, 3)
+def test_neighbors_have_their_credit_and_leave_out_what_is_not_known(prediction):
+    found = prediction.neighbors
+    listed = neighbors_to_list(dataclasses.replace(found, source_url=[None] * len(found)), 3)
     assert listed[0]["similarity"] >= listed[-1]["similarity"]
-    assert "attribution" not in listed[0]
-    assert listed[0]["license"] == prediction.neighbors.license[0]
+    assert listed[0]["license"] == found.license[0]
+    assert all("source_url" not in row for row in listed)
 
 
 def test_an_error_row_has_the_message():

@@ -134,8 +134,9 @@ def test_group_size_must_divide_the_level(group_size):
         (["a"], "must be integers"),
         ([[0, 1], [2]], "same number of tokens"),
         (3, "shape"),
-        ([], "shape"),
-        ([0] * 12, "shape"),
+        ([], "^0 tokens; give 1 to 11$"),
+        ([0] * 12, "^12 tokens; give 1 to 11$"),
+        ([[0] * 12], "shape"),
     ],
 )
 def test_bad_tokens(tokens, message):

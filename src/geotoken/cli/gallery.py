@@ -17,7 +17,7 @@ app = typer.Typer(help="Geotagged photos to compare with.", no_args_is_help=True
 @app.command("build")
 def build(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="SOURCE", help="Folder of photos with GPS in their EXIF, or a CSV with image, lat, lng."
         ),
@@ -25,7 +25,7 @@ def build(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The gallery folder to make.")],
     model: Model = DEFAULT_MODEL,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a gallery that is already there.")
+        bool, typer.Option("--overwrite", metavar="", help="Replace a gallery that is already there.")
     ] = False,
     json: Json = False,
     debug: Debug = False,
@@ -54,6 +54,8 @@ def build(
             )
         else:
             print(f"{words.plural(report.num_added, 'photo')} in the gallery {words.printable(str(out))}")
+            if report.unused_columns:
+                print(words.printable(f"columns not used: {', '.join(report.unused_columns)}"))
             for one in report.duplicates:
                 print(words.printable(f"left out: {one.image} is the same file as {one.first}"))
         exit_after_batch(report.num_added + len(report.errors), len(report.errors))

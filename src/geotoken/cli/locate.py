@@ -28,7 +28,7 @@ _EVIDENCE, _SEARCH = "Evidence", "Search"
 
 def locate(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Photos, or folders to search for photos.")
+        list[str], typer.Argument(metavar="PATH", help="Photos, or folders to search for photos.")
     ],
     model: Model = DEFAULT_MODEL,
     head: Annotated[
@@ -36,7 +36,7 @@ def locate(
         typer.Option(
             "--head",
             metavar="NAME",
-            help="Evidence model: mixture (transformer comes later).",
+            help="Evidence model: mixture.",
             show_default="the model's own",
             rich_help_panel="Model",
         ),
@@ -55,6 +55,7 @@ def locate(
         bool,
         typer.Option(
             "--together",
+            metavar="",
             help="All photos show one place: join their evidence to one answer.",
             rich_help_panel=_EVIDENCE,
         ),
@@ -197,11 +198,12 @@ def parse_guess(text: str) -> "Guess":
     try:
         guess_evidence([guess])
     except InputError as error:
-        raise InputError(f"--guess is {text!r}: {error}") from None
+        reason = str(error).removeprefix("row 0: ")  # one guess has no rows to tell apart
+        raise InputError(f"--guess is {text!r}: {reason}") from None
     return guess
 
 
-def find_photos(paths: Sequence[Path]) -> "list[Path | Failure]":
+def find_photos(paths: Sequence[str]) -> "list[Path | Failure]":
     """Expand folders; a path that leads to no photo is a photo that failed.
 
     Args:
@@ -209,16 +211,21 @@ def find_photos(paths: Sequence[Path]) -> "list[Path | Failure]":
 
     Returns:
         Paths of photos and failures, in order, each once.
+
+    Raises:
+        InputError: If a path is empty, as from a shell variable that is not set.
     """
-    from geotoken.images.read import find_images
+    from geotoken.images.read import EMPTY_PATH, find_images
     from geotoken.pipeline import Failure
 
+    if "" in paths:
+        raise InputError(EMPTY_PATH)
     photos: dict[str, Path | Failure] = {}
     for path in paths:
         try:
             found = find_images([path])
         except InputError as error:
-            photos.setdefault(str(path), Failure(str(path), ImageError(str(error))))
+            photos.setdefault(path, Failure(path, ImageError(str(error))))
             continue
         for photo in found:
             photos.setdefault(str(photo), photo)

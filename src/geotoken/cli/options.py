@@ -10,8 +10,10 @@ import typer
 
 DEFAULT_MODEL = "mini"
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")]
+# metavar="" on a flag without a value keeps its help from showing one.
+
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, and nothing else, on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Print a traceback with an error.")]
 Model = Annotated[
     str,
     typer.Option(

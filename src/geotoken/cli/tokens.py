@@ -22,8 +22,10 @@ _NUMBERS = {"ignore_unknown_options": True}  # or -33.9 would be taken for a fla
 
 @app.command("encode", context_settings=_NUMBERS)
 def encode(
-    lat: Annotated[float, typer.Argument(metavar="LAT", help="Latitude in degrees, -90..90.")],
-    lng: Annotated[float, typer.Argument(metavar="LNG", help="Longitude in degrees, -180..180.")],
+    lat: Annotated[str, typer.Argument(metavar="LAT", help="Latitude in degrees, -90..90; or LAT,LNG.")],
+    lng: Annotated[
+        str | None, typer.Argument(metavar="[LNG]", help="Longitude in degrees, -180..180.")
+    ] = None,
     level: Level = 20,
     group_size: GroupSize = 2,
     json: Json = False,
@@ -35,14 +37,15 @@ def encode(
         from geotoken.tokens import TokenScheme
 
         scheme = TokenScheme(level=level, group_size=group_size)
-        tokens = scheme.encode(lat, lng).tolist()
+        point = parse_point(lat if lng is None else f"{lat} {lng}")
+        tokens = scheme.encode(*point).tolist()
         steps = [
             {"token": tokens[position], **_cell(scheme, tokens[: position + 1])}
             for position in range(scheme.length)
         ]
         if json:
             leaf = {"hex": steps[-1]["cell_hex"], "level": level}
-            print_json({"lat": lat, "lng": lng, "tokens": tokens, "cell": leaf, "levels": steps})
+            print_json({"lat": point[0], "lng": point[1], "tokens": tokens, "cell": leaf, "levels": steps})
         else:
             print(*tokens)
             stdout().print(_steps_table(steps))
@@ -80,6 +83,27 @@ def decode(
                 "size": f"about {words.distance(cell['size_km'])}",
             }
         )
+
+
+def parse_point(text: str) -> tuple[float, float]:
+    """Read a point as typed.
+
+    Args:
+        text: "LAT LNG" or "LAT,LNG".
+
+    Returns:
+        (lat, lng) in degrees, not yet checked for their range.
+
+    Raises:
+        InputError: If it is not two numbers.
+    """
+    try:
+        lat, lng = (float(part) for part in re.split(r"\s*,\s*|\s+", text.strip()))
+    except ValueError:
+        raise InputError(
+            f"the point is {text!r}; give LAT LNG or LAT,LNG in degrees, such as -33.9 18.4"
+        ) from None
+    return lat, lng
 
 
 def parse_tokens(parts: list[str]) -> list[int]:

@@ -147,9 +147,9 @@ def size(num_bytes: int) -> str:
         num_bytes: In bytes.
 
     Returns:
-        Such as "12.3 MB".
+        Such as "12.3 MB", or "4.2 kB" below 0.1 MB.
     """
-    return f"{num_bytes / 1e6:,.1f} MB"
+    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
 
 
 def plural(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ Owns every search over the token tree; must not know which model it searches or 
 from geotoken.decoding.distribution import CellProbability, CredibleRegion, Posterior
 from geotoken.decoding.expansion import posterior
 from geotoken.decoding.options import DECODERS, DecodingOptions
-from geotoken.decoding.task import Candidates, decode, score
+from geotoken.decoding.task import Candidates, decode, score, score_prefixes
 
 __all__ = [
     "DECODERS",
@@ -18,4 +18,5 @@ __all__ = [
     "decode",
     "posterior",
     "score",
+    "score_prefixes",
 ]

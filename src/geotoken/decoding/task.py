@@ -102,13 +102,32 @@ def score(model: TokenModel, evidence: Sequence[Evidence] | Memory, tokens: Ints
     Raises:
         InputError: The shape does not fit the photos or the scheme, or a token is outside its vocabulary.
     """
+    return score_prefixes(model, evidence, tokens)[..., -1]
+
+
+def score_prefixes(model: TokenModel, evidence: Sequence[Evidence] | Memory, tokens: Ints) -> Floats:
+    """Score given leaves and every cell on the way to them.
+
+    Args:
+        model: Any token model.
+        evidence: Evidence of B photos, or what `model.encode` made of it.
+        tokens: Token sequences, shape (B, C, T); equal prefixes of a photo are scored once.
+
+    Returns:
+        Log-probability in nats of each prefix, shape (B, C, T), falling along a sequence; minus infinity
+        from the first impossible token on.
+
+    Raises:
+        InputError: The shape does not fit the photos or the scheme, or a token is outside its vocabulary.
+    """
     memory = encode_once(model, evidence)
     num_photos = 0 if memory is None else memory.num_photos
     _check_tokens(model.scheme, tokens, num_photos)
     if memory is None or tokens.size == 0:
-        return np.zeros(tokens.shape[:2])
+        return np.zeros(tokens.shape)
 
     paths = tokens.reshape(-1, tokens.shape[2])
+    totals = np.full(paths.shape, -np.inf)
     total = np.zeros(len(paths))
     row = np.repeat(np.arange(num_photos), tokens.shape[1])  # live row of each path
     cache, last = memory.new_cache(), None
@@ -116,13 +135,14 @@ def score(model: TokenModel, evidence: Sequence[Evidence] | Memory, tokens: Ints
         log_probs = model.step(last, memory, cache)
         possible = np.flatnonzero(total > -np.inf)
         total[possible] += log_probs[row[possible], paths[possible, position]]
+        totals[:, position] = total
         # An impossible path is not followed further: a model need not know what comes after it.
         possible = np.flatnonzero(total > -np.inf)
         if position == model.scheme.length - 1 or len(possible) == 0:
             break
         rows, last, row[possible] = merge(row[possible], paths[possible, position], vocabulary_size)
         cache = cache.reorder(rows)
-    return total.reshape(tokens.shape[:2])
+    return totals.reshape(tokens.shape)
 
 
 def _strategy(options: DecodingOptions) -> Strategy:

@@ -17,7 +17,7 @@ from geotoken.errors import ImageError, InputError
 from geotoken.gallery.index import Gallery, check_destination
 from geotoken.gallery.table import GalleryTable
 from geotoken.geo import check_lat_lng
-from geotoken.images.read import find_images, read
+from geotoken.images.read import find_images, printable, read
 
 BATCH_SIZE = 16
 """Photos read and embedded at once; bounds memory whatever the size of the source."""
@@ -26,7 +26,9 @@ REQUIRED_COLUMNS = ("image", "lat", "lng")
 """Columns that the CSV of a gallery must have."""
 
 OPTIONAL_COLUMNS = ("id", "owner", "label", "attribution", "license", "source_url", "coord_precision")
-"""Columns that the CSV of a gallery may have; others are ignored, an empty cell means unknown."""
+"""Columns that the CSV of a gallery may have; others are reported, an empty cell means unknown."""
+
+_MAX_HEADER = 200  # letters of a wrong header that are shown; a file of another kind may be one long line
 
 
 class ImageEncoder(Protocol):
@@ -96,6 +98,8 @@ class BuildReport:
     """Photos that could not be used, in order."""
     duplicates: list[Duplicate]
     """Repeated files, in order; a repeated photo would count twice as evidence."""
+    unused_columns: list[str] = field(default_factory=list)
+    """Columns of the CSV that a gallery has no use for, in order."""
 
 
 def build_gallery(
@@ -123,9 +127,12 @@ def build_gallery(
         InputError: The source cannot be read or none of its photos can be used, or `out` may not be replaced.
         ArtifactError: The gallery cannot be written.
     """
+    if os.fspath(source) == "":
+        raise InputError("an empty path; give a folder of photos, or a CSV")
     out = Path(out)
     check_destination(out, overwrite=overwrite)
     source = Path(source)
+    unused_columns: list[str] = []
     if source.is_dir():
         paths = find_images([source])
         entries = [
@@ -133,9 +140,9 @@ def build_gallery(
         ]
         errors: list[BuildError] = []
     else:
-        entries, errors = read_csv(source)
+        entries, errors, unused_columns = read_csv(source)
     gallery, report = embed_entries(entries, encoder, progress=progress)
-    report = BuildReport(report.num_added, errors + report.errors, report.duplicates)
+    report = BuildReport(report.num_added, errors + report.errors, report.duplicates, unused_columns)
     if gallery is None:
         first = report.errors[0]
         raise InputError(
@@ -207,14 +214,15 @@ class _Reader:
                 yield photo.pixels
 
 
-def read_csv(path: Path) -> tuple[list[Entry], list[BuildError]]:
+def read_csv(path: Path) -> tuple[list[Entry], list[BuildError], list[str]]:
     """Read the CSV of a gallery.
 
     Args:
         path: UTF-8 file with a header, separated by commas.
 
     Returns:
-        The rows that can be used, and the others with their line and what is wrong.
+        The rows that can be used; the others with their line and what is wrong; and the columns that are
+        neither required nor optional.
 
     Raises:
         InputError: The file cannot be read as CSV, lacks a column of `REQUIRED_COLUMNS`, or has no row.
@@ -225,25 +233,41 @@ def read_csv(path: Path) -> tuple[list[Entry], list[BuildError]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True, skipinitialspace=True)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            missing = [name for name in REQUIRED_COLUMNS if name not in reader.fieldnames]
-            if missing:
-                raise InputError(
-                    f"{path} lacks the column {', '.join(missing)}; a gallery needs "
-                    f"{', '.join(REQUIRED_COLUMNS)}, and may have {', '.join(OPTIONAL_COLUMNS)}"
-                )
+            unused_columns = _check_header(path, reader.fieldnames)
             for row in reader:
                 try:
                     entries.append(_entry(path.parent, row))
                 except InputError as error:
                     errors.append(BuildError(f"{path.name} line {reader.line_num}", str(error)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} cannot be read ({reason}); give a folder of photos, or a CSV in UTF-8"
+            f"{path} cannot be read ({_reason(error)}); give a folder of photos, or a CSV in UTF-8"
         ) from error
     if not entries and not errors:
         raise InputError(f"{path} has no rows; give one photo a line")
-    return entries, errors
+    return entries, errors, unused_columns
+
+
+def _check_header(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns that are not used.
+
+    Raises:
+        InputError: A column that is needed is missing.
+    """
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing:
+        found = printable(", ".join(columns)[:_MAX_HEADER]) or "nothing"
+        raise InputError(
+            f"{path} lacks the column {', '.join(missing)}; found: {found}. A gallery needs "
+            f"{', '.join(REQUIRED_COLUMNS)}, separated by commas, and may have {', '.join(OPTIONAL_COLUMNS)}"
+        )
+    return [name for name in columns if name and name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def _entry(folder: Path, row: dict[str, str | None]) -> Entry:

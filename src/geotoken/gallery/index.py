@@ -268,7 +268,10 @@ def check_destination(folder: Path, *, overwrite: bool) -> None:
     if not is_gallery:
         raise InputError(f"{folder} exists and is not a gallery; choose another folder")
     if not overwrite:
-        raise InputError(f"{folder} already is a gallery; choose another folder, or say overwrite")
+        raise InputError(
+            f"{folder} already is a gallery; choose another folder, or overwrite it "
+            "(--overwrite, in Python overwrite=True)"
+        )
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

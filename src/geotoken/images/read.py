@@ -33,6 +33,9 @@ ACCEPTED = "JPEG, PNG, WebP, TIFF and GIF (first frame)"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif"})
 """File name endings, in lower case, that make a file in a folder a photo."""
 
+EMPTY_PATH = "an empty path; give photo files or folders"
+"""What is said of the path "", which `pathlib` would take for the current folder."""
+
 MAX_PIXELS = 200_000_000
 """Default limit on width times height: the largest phone sensors have 200 megapixels."""
 
@@ -98,12 +101,15 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
         The photo.
 
     Raises:
-        ImageError: The file is missing, unreadable, empty, damaged, too large or of another format.
+        ImageError: The path is empty; or the file is missing, unreadable, empty, damaged, too large or of
+            another format.
         InputError: `max_pixels` or `min_side` is less than 1.
     """
     for flag, value in (("max_pixels", max_pixels), ("min_side", min_side)):
         if value is not None and value < 1:
             raise InputError(f"{flag} is {value}; give a whole number of at least 1")
+    if source == "":
+        raise ImageError(EMPTY_PATH)
     name = f"the {len(source)} bytes given" if isinstance(source, bytes) else printable(source)
     content = source if isinstance(source, bytes) else _content(Path(source), name)
     plugin = _plugin(content, name)
@@ -150,10 +156,13 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         Paths in the order given, those of a folder sorted by path; each one once.
 
     Raises:
-        InputError: A path does not exist, a folder cannot be listed, or a folder holds no photo.
+        InputError: A path is empty or does not exist, a folder cannot be listed, or a folder holds no photo.
     """
     found: dict[Path, None] = {}
-    for path in map(Path, paths):
+    for given in paths:
+        if given == "":
+            raise InputError(EMPTY_PATH)
+        path = Path(given)
         if not os.path.lexists(path):
             raise InputError(f"{printable(path)} does not exist; give photo files or folders of photos")
         photos = sorted(_walk(path)) if path.is_dir() else [path]

@@ -39,14 +39,15 @@ def make_prediction(tiny_mixture: MixtureModel) -> Callable[..., Prediction]:
         )
         memory = tiny_mixture.encode([evidence])
         candidates = decode(tiny_mixture, memory, DecodingOptions())[0]
+        whole = posterior(tiny_mixture, memory, 3e-4)[0]
         values: dict[str, object] = {
             "image": "photo.jpg",
             "lat": float(lat[0]),
             "lng": float(lng[0]),
             "tokens": tuple(tiny_mixture.scheme.encode(lat[0], lng[0]).tolist()),
-            "log_prob": float(candidates.log_prob[0]),
+            "levels": tuple(whole.ancestors(float(lat[0]), float(lng[0]))),
             "candidates": candidates,
-            "posterior": posterior(tiny_mixture, memory, 3e-4)[0],
+            "posterior": whole,
             "neighbors": neighbors,
             "place": nearest(lat[0], lng[0])[0],
         }

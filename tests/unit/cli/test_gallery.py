@@ -35,6 +35,7 @@ def test_info_is_readable(gallery):
     assert "encoder enc" in text
     assert "from 10.0000° S, 40.0000° W to 30.0000° N, 20.0000° E" in text
     assert "1 exif, 1 unknown" in text
+    assert text.endswith(" kB")
 
 
 def test_info_without_a_folder_is_about_the_bundled_gallery():
@@ -51,6 +52,21 @@ def test_a_damaged_gallery_is_exit_code_3(gallery):
 
 def test_a_missing_gallery_is_exit_code_3(tmp_path):
     assert run("info", tmp_path / "missing").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nosuch", "error: nosuch cannot be read (No such file or directory); give"),
+        ("", "error: an empty path;"),
+    ],
+)
+def test_a_source_that_is_none_is_one_line_and_exit_code_2(tmp_path, monkeypatch, source, message):
+    monkeypatch.chdir(tmp_path)
+    result = run("build", source, "--out", "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_build_needs_a_destination(tmp_path):

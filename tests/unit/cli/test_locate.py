@@ -47,10 +47,17 @@ def test_a_guess_that_is_none_is_refused(text):
         parse_guess(text)
 
 
-@pytest.mark.parametrize(("text", "why"), [("95,0", "latitude 95"), ("1,2,0", "greater than 0")])
+@pytest.mark.parametrize(("text", "why"), [("95,0", "latitude 95"), ("1,2,0", ".*greater than 0")])
 def test_a_guess_out_of_range_is_refused(text, why):
-    with pytest.raises(InputError, match=f"--guess is '{text}': .*{why}"):
+    with pytest.raises(InputError, match=f"^--guess is '{text}': {why}"):
         parse_guess(text)
+
+
+@pytest.mark.parametrize("paths", [[""], ["", "a.jpg"]])
+def test_an_empty_path_is_refused_whatever_else_is_given(paths):
+    result = CliRunner().invoke(app, ["locate", *paths])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: an empty path; give photo files or folders\n"
 
 
 def test_photos_are_found_in_order_and_once(tmp_path):

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from geotoken import cells
 from geotoken.cli import app
-from geotoken.cli.tokens import decode, encode, parse_tokens
+from geotoken.cli.tokens import decode, encode, parse_point, parse_tokens
 from geotoken.errors import InputError
 from geotoken.tokens import TokenScheme
 
@@ -56,6 +56,21 @@ def test_a_prefix_stands_for_a_coarser_cell():
     assert "about 2,300 km" in text
 
 
+@pytest.mark.parametrize("text", ["-33.9 18.4", "-33.9,18.4", "-33.9, 18.4", " -33.9 ,18.4 ", "-33.9,  18.4"])
+def test_a_point_is_read_as_people_type_it(text):
+    assert parse_point(text) == (-33.9, 18.4)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "1,,2", "48,9 2,4", "north 2", "1;2"])
+def test_what_is_no_point_is_refused(text):
+    with pytest.raises(InputError, match="give LAT LNG or LAT,LNG"):
+        parse_point(text)
+
+
+def test_a_point_may_be_one_argument():
+    assert run("encode", "-33.8568,151.2153") == run("encode", "-33.8568", "151.2153")
+
+
 @pytest.mark.parametrize("parts", [["2", "10", "3"], ["2,10,3"], ["2,", "10 3"], ["[2, 10, 3]"]])
 def test_tokens_are_read_as_people_type_them(parts):
     assert parse_tokens(parts) == [2, 10, 3]
@@ -74,7 +89,9 @@ def test_what_is_no_token_is_refused(parts):
         (["encode", "nan", "0"], "latitude nan"),
         (["encode", "1", "2", "--level", "20", "--group-size", "3"], "does not divide"),
         (["decode", "6"], "token 6 at position 0 is not in 0..5"),
-        (["decode", *["1"] * 12], "allowed are"),
+        (["encode", "1"], "give LAT LNG or LAT,LNG"),
+        (["encode", "1,2", "3"], "the point is '1,2 3'"),
+        (["decode", *["1"] * 12], "12 tokens; give 1 to 11"),
         (["decode", "99999999999999999999"], "give whole numbers"),
     ],
 )

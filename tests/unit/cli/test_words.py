@@ -111,3 +111,5 @@ def test_plural_and_size():
     assert words.plural(1, "photo") == "1 photo"
     assert words.plural(1646, "photo") == "1,646 photos"
     assert words.size(12_467_689) == "12.5 MB"
+    assert words.size(100_000) == "0.1 MB"
+    assert words.size(4_210) == "4.2 kB"

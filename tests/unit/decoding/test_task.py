@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geotoken import cells
-from geotoken.decoding import DECODERS, DecodingOptions, decode, score
+from geotoken.decoding import DECODERS, DecodingOptions, decode, score, score_prefixes
 from geotoken.errors import InputError
 
 TABLES = pytest.mark.parametrize("table", ["random", "sparse"])
@@ -115,3 +115,14 @@ def test_score_refuses_what_are_no_leaves(make_model, photos, tokens):
 def test_score_of_nothing_is_empty(make_model, photos):
     assert score(make_model(), photos(0, 1), np.zeros((2, 0, 4), dtype=int)).shape == (2, 0)
     assert score(make_model(), [], np.zeros((0, 3, 4), dtype=int)).shape == (0, 3)
+
+
+def test_prefixes_are_scored_on_the_way_to_their_leaf(make_model, photos):
+    model = make_model()
+    found = decode(model, photos(0, 1), DecodingOptions(decoder="beam", beam_width=3))
+    tokens = np.stack([f.tokens[:2] for f in found])
+    prefixes = score_prefixes(model, photos(0, 1), tokens)
+    assert prefixes.shape == tokens.shape
+    assert np.all(np.diff(prefixes, axis=2) <= 1e-12)
+    np.testing.assert_allclose(prefixes[..., -1], score(model, photos(0, 1), tokens))
+    np.testing.assert_allclose(prefixes[..., -1], np.stack([f.log_prob[:2] for f in found]))

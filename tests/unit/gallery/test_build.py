@@ -93,7 +93,7 @@ def test_a_csv_gives_positions_and_credits(tmp_path):
         "b.png,-13.1631,190,,,,,,\n",
     )
     report = build_gallery(source, MeanColor(), tmp_path / "out")
-    assert (report.num_added, report.errors) == (2, [])
+    assert (report.num_added, report.errors, report.unused_columns) == (2, [], ["unknown"])
     table = Gallery.load(tmp_path / "out").table
     assert list(table.id) == ["eiffel", "b.png"]
     assert list(table.lat) == [48.8584, -13.1631]
@@ -136,7 +136,11 @@ def test_a_bad_row_is_reported_with_its_reason_and_the_others_stay(tmp_path, lin
     ("text", "message"),
     [
         ("image,lat\na.png,1\n", "lacks the column lng"),
-        ("", "lacks the column image, lat, lng"),
+        ("", "lacks the column image, lat, lng; found: nothing"),
+        (
+            "image;lat;lng\na.png;1;2\n",
+            "found: image;lat;lng. A gallery needs image, lat, lng, separated by commas",
+        ),
         ("image,lat,lng\n", "has no rows"),
         ('image,lat,lng\n"a.png,1,2\n', "cannot be read"),
         ("image,lat,lng\na.png,91,2\n", "none of the 1 photos"),
@@ -152,8 +156,11 @@ def test_a_source_without_a_usable_photo_is_an_input_error(tmp_path, text, messa
 
 def test_unreadable_sources_are_input_errors(tmp_path):
     (tmp_path / "latin.csv").write_bytes("image,lat,lng\né.png,1,2\n".encode("latin-1"))
-    for name in ("latin.csv", "nowhere.csv"):
-        with pytest.raises(InputError, match="cannot be read"):
+    for name, reason in (
+        ("latin.csv", "it is not text in UTF-8"),
+        ("nowhere.csv", "No such file or directory"),
+    ):
+        with pytest.raises(InputError, match=rf"cannot be read \({reason}\)"):
             read_csv(tmp_path / name)
     make_photo(tmp_path / "photos" / "a.jpg", RED)
     with pytest.raises(InputError, match=r"none of the 1 photos .* no GPS"):
@@ -164,7 +171,7 @@ def test_an_occupied_destination_is_refused_before_any_photo_is_read(tmp_path):
     make_photo(tmp_path / "photos" / "a.jpg", RED, gps=(60, 60))
     encoder = MeanColor()
     build_gallery(tmp_path / "photos", encoder, tmp_path / "out")
-    with pytest.raises(InputError, match="already is a gallery"):
+    with pytest.raises(InputError, match=r"already is a gallery; .* overwrite"):
         build_gallery(tmp_path / "photos", encoder, tmp_path / "out")
     assert encoder.batch_sizes == [1]
     assert build_gallery(tmp_path / "photos", encoder, tmp_path / "out", overwrite=True).num_added == 1

@@ -596,6 +596,13 @@ def test_min_side_keeps_the_photo_upright(format, orientation):
     assert (photo.width, photo.height) == (384, 256)
 
 
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(ImageError, match=r"^an empty path; give photo files or folders$"):
+        read("")
+    with pytest.raises(InputError, match=r"^an empty path; give photo files or folders$"):
+        find_images(["", "."])
+
+
 # --- find_images ---
 
 

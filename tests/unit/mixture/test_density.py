@@ -4,6 +4,7 @@ import pytest
 from geotoken import cells
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
 from geotoken.mixture.density import PhotoDensity
+from geotoken.mixture.kernels import chord2_km2, falloff, peak_density
 from geotoken.mixture.weights import weigh
 
 
@@ -19,12 +20,31 @@ def dense_mass(density, cell, num_levels=6):
 
 
 def test_density_integrates_to_one(density):
+    # Points are drawn from a proposal with mass near the neighbors and everywhere else, and weighed by it.
     rng = np.random.default_rng(0)
-    xyz = rng.normal(size=(40_000, 3))
-    xyz /= np.linalg.norm(xyz, axis=1, keepdims=True)
-    sample = density.prior_mass.sum() + density.sharp_weights.sum()
-    assert sample == pytest.approx(1.0)
-    assert np.all(density.at(xyz) > 0)
+    num, total = 40_000, 0.0
+    for scale_km in (1.0, 30.0):
+        for center in density.points:
+            chord2 = scale_km**2 * (rng.uniform(size=num) ** -1.0 - 1)
+            chord2 = np.minimum(chord2 / EARTH_RADIUS_KM**2, 4.0)
+            angle = rng.uniform(0, 2 * np.pi, num)
+            east = np.cross([0.0, 0.0, 1.0], center)
+            east /= np.linalg.norm(east)
+            tangent = np.outer(np.cos(angle), east) + np.outer(np.sin(angle), np.cross(center, east))
+            across = np.sqrt(chord2 * (1 - chord2 / 4))
+            points = center * (1 - chord2 / 2)[:, None] + tangent * across[:, None]
+            total += np.sum(density.at(points) / proposal(density, points))
+    uniform = rng.normal(size=(8 * num, 3))
+    uniform /= np.linalg.norm(uniform, axis=1, keepdims=True)
+    total += np.sum(density.at(uniform) / proposal(density, uniform))
+    assert total / (16 * num) == pytest.approx(1.0, abs=0.02)
+
+
+def proposal(density, points):
+    """Density per km2 that the points of the test above are drawn from; half of it uniform."""
+    chord2 = chord2_km2(points, density.points)
+    kernels = [falloff(chord2, s) * peak_density(np.asarray(s)) for s in (1.0, 30.0)]
+    return 0.5 * np.mean(kernels, axis=(0, 2)) + 0.5 / (4 * np.pi * EARTH_RADIUS_KM**2)
 
 
 def sampled_mass(density, children, num_samples=400_000):
