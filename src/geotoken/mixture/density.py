@@ -25,9 +25,8 @@ NUM_PARTICLES = 64
 """Particles a kernel."""
 NEAR_EDGES = 2.0
 """A kernel narrower than a cell edge is a set of particles up to this many edges around, a density beyond."""
-SMOOTH_SCALE_IN_EDGES = 8.0
-"""A kernel this many edges of a parent wide is taken as constant over the parent."""
-
+SMOOTH_EDGES = 8.0
+"""A kernel this many edges of a parent wide, or this far from it, is taken as constant over the parent."""
 CHUNK = 80_000
 """Pairs of cell and point handled at once: they stay in the processor's cache, and BLAS starts no threads."""
 
@@ -61,19 +60,40 @@ class PhotoDensity:
         parent_edge_km = cells.average_edge_km(int(cells.level(parents[0])))
         scales = np.asarray(self.sharp_scales_km)
         num_narrow = int(np.sum(scales < edge_km))
-        num_uneven = int(np.sum(scales < SMOOTH_SCALE_IN_EDGES * parent_edge_km))
+        num_uneven = int(np.sum(scales < SMOOTH_EDGES * parent_edge_km))
         area = cells.approx_area_km2(children)
         mass = self._prior_children_mass(parents, children, area)
-        if num_uneven:
-            near_km = NEAR_EDGES * edge_km
-            centers = cells.center_xyz(children.ravel())
-            density = self._sharp_density(centers, num_narrow, num_uneven, far_from_km=near_km)
-            mass += density.reshape(children.shape) * area
-            if num_narrow:
-                mass += self._near_mass(children, num_narrow, near_km)
-        if num_uneven < len(scales):
-            mass += self._sharp_density(cells.center_xyz(parents), num_uneven, len(scales))[:, None] * area
+        if len(self.points):
+            parent_chord2 = chord2_km2(cells.center_xyz(parents), self.points)
+            uneven = parent_chord2.min(axis=1) < (SMOOTH_EDGES * parent_edge_km) ** 2
+            mass[~uneven] += (
+                self._sharp_density(parent_chord2[~uneven], 0, len(scales))[:, None] * area[~uneven]
+            )
+            smooth = self._sharp_density(parent_chord2[uneven], num_uneven, len(scales))
+            mass[uneven] += smooth[:, None] * area[uneven]
+            if num_uneven and uneven.any():
+                mass[uneven] += self._uneven_mass(
+                    children[uneven], area[uneven], num_narrow, num_uneven, NEAR_EDGES * edge_km
+                )
         return mass
+
+    def _uneven_mass(
+        self, children: cells.CellIds, area: Floats, num_narrow: int, num_uneven: int, near_km: float
+    ) -> Floats:
+        """Mass of the kernels that vary among the children of a parent, shape (R, V)."""
+        centers = cells.center_xyz(children.ravel())
+        density = np.empty(len(centers))
+        rows_a_chunk = max(1, CHUNK // len(self.points))
+        for start in range(0, len(centers), rows_a_chunk):
+            rows = slice(start, start + rows_a_chunk)
+            chord2 = chord2_km2(centers[rows], self.points)
+            density[rows] = self._sharp_density(chord2, num_narrow, num_uneven)
+            if num_narrow:
+                density[rows] += self._far_density(chord2, num_narrow, near_km)
+        mass = density.reshape(children.shape) * area
+        if num_narrow:
+            mass += self._near_mass(children, num_narrow, near_km)
+        return np.asarray(mass)
 
     def at(self, xyz: Floats) -> Floats:
         """Density of the mixture at points: the closed form that the cell masses approximate.
@@ -86,24 +106,14 @@ class PhotoDensity:
         """
         rows = self.prior.find(cells.from_xyz(xyz))
         broad = self.prior_mass[rows] / self.prior.area_km2[rows]
-        return np.asarray(broad + self._sharp_density(xyz, 0, len(self.sharp_scales_km)))
+        chord2 = chord2_km2(xyz, self.points)
+        return np.asarray(broad + self._sharp_density(chord2, 0, len(self.sharp_scales_km)))
 
-    def _sharp_density(
-        self, xyz: Floats, first: int, last: int, *, far_from_km: float | None = None
-    ) -> Floats:
-        """Density of the sharp kernels of a range of scales at N points, shape (N,).
-
-        With `far_from_km`, the kernels sharper than the range count too, but only beyond that distance.
-        """
-        total = np.zeros(len(xyz))
-        rows_a_chunk = max(1, CHUNK // max(1, len(self.points)))
-        for start in range(0, len(xyz), rows_a_chunk):
-            rows = slice(start, start + rows_a_chunk)
-            chord2 = chord2_km2(xyz[rows], self.points)
-            for i in range(first, last):
-                total[rows] += _weighted_sum(falloff(chord2, self.sharp_scales_km[i]), self._peaks[:, i])
-            if first and far_from_km is not None:
-                total[rows] += self._far_density(chord2, first, far_from_km)
+    def _sharp_density(self, chord2: Floats, first: int, last: int) -> Floats:
+        """Density of the sharp kernels of a range of scales at N points, shape (N,)."""
+        total = np.zeros(len(chord2))
+        for i in range(first, last):
+            total += _weighted_sum(falloff(chord2, self.sharp_scales_km[i]), self._peaks[:, i])
         return total
 
     def _far_density(self, chord2: Floats, num_scales: int, near_km: float) -> Floats:
