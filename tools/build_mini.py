@@ -29,7 +29,7 @@ from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery
-from geotoken.geo import from_xyz, haversine_km, to_xyz
+from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz
 from geotoken.mixture import MixtureConfig, MixtureModel, WorldPrior
 from geotoken.mixture.config import NeighborTrust
 from geotoken.tokens import TokenScheme
@@ -165,7 +165,7 @@ def _is_seen(gallery: Gallery, row: int, exclusion: Exclusion) -> bool:
 
 
 def _blur(lat: float, lng: float, sigma_km: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    point = to_xyz(lat, lng) + rng.normal(0.0, sigma_km / 6371.0088, 3)
+    point = to_xyz(lat, lng) + rng.normal(0.0, sigma_km / EARTH_RADIUS_KM, 3)
     return np.asarray(to_xyz(*from_xyz(point / np.linalg.norm(point))))
 
 

@@ -76,7 +76,7 @@ def kernel_log_densities(points: Floats, truth: Floats, scales: Scales, prior: W
     row = prior.find(cells.from_xyz(truth[None]))
     block = prior.block_of(row)[0]
     density = prior.mass[row[0]] / prior.area_km2[row[0]]
-    broad = [np.log(prior.tilts(points, s)[:, block] * density) for s in scales.broad_km]
+    broad = np.log(prior.tilts(points, scales.broad_km)[:, :, block] * density)
     return np.stack([*sharp, *broad], axis=1)
 
 

@@ -197,8 +197,7 @@ def _block_factors(
 ) -> Floats:
     """Factor on the prior mass of each block: the prior itself and all kernels multiplied with it."""
     factors = np.full(prior.num_blocks, components.prior_weight)
-    for i, scale in enumerate(broad_scales_km):
-        if len(components.points):
-            tilts = prior.tilts(components.points, scale)
+    if len(components.points):
+        for i, tilts in enumerate(prior.tilts(components.points, broad_scales_km)):
             factors += np.einsum("e,eq->q", components.weights[:, num_sharp + i], tilts)
     return factors

@@ -4,6 +4,7 @@ Owns the table and its tilting toward points; must not know evidence or tokens.
 """
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -159,21 +160,24 @@ class WorldPrior:
         """
         return np.searchsorted(self.range_min, cells.range_min(cell_ids), side="right") - 1
 
-    def tilts(self, points: Floats, scale_km: float) -> Floats:
-        """How much a kernel at each point, multiplied with the prior, raises each block.
+    def tilts(self, points: Floats, scales_km: Sequence[float]) -> Floats:
+        """How much a kernel of each scale at each point, multiplied with the prior, raises each block.
 
         The product of the prior with a kernel, renormalised, says "near this point, where photos are taken".
 
         Args:
             points: Unit vectors, shape (E, 3).
-            scale_km: Scale of the kernel in km.
+            scales_km: The S scales in km.
 
         Returns:
-            Factor on the prior mass of each block, shape (E, Q); each row has mean 1 under the prior.
+            Factor on the prior mass of each block, shape (S, E, Q); each row has mean 1 under the prior.
         """
         _, centers, block_mass = self._blocks
-        factors = falloff(chord2_km2(points, centers), scale_km)
-        factors /= np.einsum("eq,q->e", factors, block_mass)[:, None]
+        chord2 = chord2_km2(points, centers)
+        factors = np.empty((len(scales_km), *chord2.shape))
+        for i, scale_km in enumerate(scales_km):
+            factors[i] = falloff(chord2, scale_km)
+            factors[i] /= np.einsum("eq,q->e", factors[i], block_mass)[:, None]
         return factors
 
     def spread(self, block_factors: Floats) -> Floats:

@@ -36,7 +36,7 @@ def test_find_gives_the_cell_that_holds_the_point(prior):
 
 
 def test_a_tilt_is_a_change_of_measure(prior):
-    factors = prior.tilts(to_xyz([48.0, -33.0], [8.0, 151.0]), 400.0)
+    factors = prior.tilts(to_xyz([48.0, -33.0], [8.0, 151.0]), (400.0,))[0]
     assert factors.shape == (2, prior.num_blocks)
     tilted = prior.mass * prior.spread(factors)
     np.testing.assert_allclose(tilted.sum(axis=1), 1.0)
