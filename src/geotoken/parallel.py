@@ -59,7 +59,7 @@ class ParallelLocator:
             initializer=_begin,
             initargs=({**from_pretrained, "num_threads": 1},),
         )
-        with _interrupts_held():
+        with _interrupts_held(), _one_thread():
             for _ in range(num_workers):  # the pool starts a process when there is work and none is free
                 self._pool.submit(int)
 
@@ -116,6 +116,21 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes that are started meanwhile do arithmetic in one thread each: there is one for each CPU."""
+    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    os.environ.update(dict.fromkeys(before, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 _locator: Locator
