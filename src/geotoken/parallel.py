@@ -120,7 +120,7 @@ def _interrupts_held() -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let processes that are started meanwhile do arithmetic in one thread each: there is one for each CPU."""
+    """Let processes that are started meanwhile do arithmetic in one thread each."""
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     os.environ.update(dict.fromkeys(before, "1"))
     try:
