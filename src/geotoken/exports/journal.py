@@ -60,7 +60,19 @@ class Journal:
             self._fd = os.open(self.path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
             return
-        self._lock()
+        try:
+            self._lock()
+            self._load(self._fd)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, fd: int) -> None:
+        """Enter all whole lines, and cut off what comes after them.
+
+        Raises:
+            InputError: If the journal is damaged or has other settings.
+        """
         with self.path.open("rb") as file:
             header = file.readline()
             if header.endswith(b"\n"):
@@ -68,6 +80,7 @@ class Journal:
             else:  # cut short: nothing was found yet
                 header = self._header()
                 self._write(header, 0)
+                file.seek(len(header))
             self._end = len(header)
             for number, line in enumerate(file, start=2):
                 if not line.endswith(b"\n"):
@@ -80,7 +93,7 @@ class Journal:
                         f"{self.path} is damaged in line {number}; delete it to locate all photos anew"
                     ) from error
                 self._end += len(line)
-        os.ftruncate(self._fd, self._end)
+        os.ftruncate(fd, self._end)
 
     def seed(self, answers: Iterable[Answer]) -> None:
         """Begin with answers of an earlier run; the journal appears whole or not at all.
@@ -179,7 +192,6 @@ class Journal:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self.close()
             raise InputError(f"another run is writing {self.path}; wait until it has ended") from error
 
     def _header(self) -> bytes:

@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 """Version of the encoder folder this code reads: `encoder.onnx` and `encoder.json`."""
 
 MAX_BATCH = 2
-"""Photos of one shape given to the network at once; more are no faster, as they leave the processor's cache."""
+"""Photos of one shape given to the network at once; more are slower: they leave the processor's cache."""
 
 RESIZE_POLICIES = ("squash", "crop", "area")
 """A view squashes a photo to a square, cuts its centre square, or keeps its aspect at a square's area."""
