@@ -3,6 +3,7 @@
 Owns the processes and the order of the answers; must not know how one photo is located.
 """
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -40,11 +41,14 @@ class ParallelLocator:
     script that uses this needs the usual `if __name__ == "__main__":`.
     """
 
-    def __init__(self, num_workers: int, **from_pretrained: Any) -> None:
+    def __init__(
+        self, num_workers: int, options: LocateOptions | None = None, **from_pretrained: Any
+    ) -> None:
         """Start the processes.
 
         Args:
             num_workers: How many, >= 1.
+            options: How photos are located.
             **from_pretrained: What `Locator.from_pretrained` gets in each of them, but `num_threads`.
 
         Raises:
@@ -53,11 +57,12 @@ class ParallelLocator:
         if num_workers < 1:
             raise InputError(f"num_workers (--workers) is {num_workers}; give a whole number of at least 1")
         self.num_workers = num_workers
+        self.options = options or LocateOptions()
         self._pool = ProcessPoolExecutor(
             num_workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=({**from_pretrained, "num_threads": 1},),
+            initargs=(self.options, {**from_pretrained, "num_threads": 1}),
         )
         with _interrupts_held(), _one_thread():
             for _ in range(num_workers):  # the pool starts a process when there is work and none is free
@@ -71,14 +76,11 @@ class ParallelLocator:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def locate_many(
-        self, photos: Iterable[str | Path], options: LocateOptions | None = None
-    ) -> Iterator[Prediction | Failure]:
+    def locate_many(self, photos: Iterable[str | Path]) -> Iterator[Prediction | Failure]:
         """Locate photos, in order, with bounded memory.
 
         Args:
             photos: Paths.
-            options: How.
 
         Yields:
             A prediction, or the failure of a photo that cannot be read.
@@ -86,23 +88,21 @@ class ParallelLocator:
         Raises:
             InputError: If a process was ended from outside, as when memory runs out.
         """
-        wanted = options or LocateOptions()
-
-        def submit(photo: str | Path) -> "Future[Prediction | Failure]":
-            return self._pool.submit(_locate, photo, wanted)
-
         remaining = iter(photos)
         try:
-            waiting = deque(map(submit, islice(remaining, _AHEAD * self.num_workers)))
+            waiting = deque(map(self._submit, islice(remaining, _AHEAD * self.num_workers)))
             while waiting:
                 answer = waiting.popleft().result()
-                waiting.extend(map(submit, islice(remaining, 1)))
-                yield answer
+                waiting.extend(map(self._submit, islice(remaining, 1)))
+                yield _with_region(answer, getattr(self.options, "within", None))
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was ended from outside, perhaps for want of memory; "
                 "go on with fewer (--workers 1)"
             ) from error
+
+    def _submit(self, photo: str | Path) -> "Future[Prediction | Failure]":
+        return self._pool.submit(_locate, photo)
 
 
 @contextmanager
@@ -135,14 +135,16 @@ def _one_thread() -> Iterator[None]:
 
 _locator: Locator
 """The locator of a worker process."""
+_options: LocateOptions
+"""How it locates; handed over once, for a country takes longer to send than a photo to locate."""
 
 
-def _begin(from_pretrained: dict[str, Any]) -> None:
+def _begin(options: LocateOptions, from_pretrained: dict[str, Any]) -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and without a parent there is no work."""
-    global _locator
+    global _locator, _options
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _locator = Locator.from_pretrained(**from_pretrained)
+    _options, _locator = options, Locator.from_pretrained(**from_pretrained)
 
 
 def _end_with_parent() -> None:
@@ -152,5 +154,13 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _locate(photo: str | Path, options: LocateOptions) -> Prediction | Failure:
-    return _locator.locate_one(photo, options)
+def _locate(photo: str | Path) -> Prediction | Failure:
+    return _with_region(_locator.locate_one(photo, _options), None)
+
+
+def _with_region(answer: Prediction | Failure, region: object) -> Prediction | Failure:
+    """An answer with another region in its place: between processes it travels without."""
+    if isinstance(answer, Failure) or getattr(answer, "region", region) is region:
+        return answer
+    changes: dict[str, Any] = {"region": region}
+    return dataclasses.replace(answer, **changes)

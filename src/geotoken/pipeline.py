@@ -255,9 +255,8 @@ class Locator:
     def _decide(self, evidence: Evidence, options: LocateOptions) -> "_Found":
         """Decode, integrate and select."""
         memory = self.model.encode([evidence])
-        # The posterior first: it visits most cells that decoding and scoring ask for again.
-        whole = posterior(self.model, memory, EPSILON)[0]
         candidates = decode(self.model, memory, options.decoding)[0]
+        whole = posterior(self.model, memory, EPSILON)[0]
         points = (
             np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
             np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),

@@ -17,7 +17,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 @pytest.fixture(scope="module")
 def parallel(tiny_model):
-    with ParallelLocator(2, model=tiny_model) as found:
+    with ParallelLocator(2, LocateOptions(guesses=((1.0, 2.0),)), model=tiny_model) as found:
         yield found
 
 
@@ -25,13 +25,12 @@ def test_answers_are_those_of_one_process_in_order(parallel, tiny_model, example
     bad = tmp_path / "text.jpg"
     bad.write_text("no photo")
     photos = [*sorted(examples.glob("*.jpg"))[:3], bad, examples / "himeji-castle.jpg"]
-    options = LocateOptions(guesses=((1.0, 2.0),))
-    found = list(parallel.locate_many(photos, options))
+    found = list(parallel.locate_many(photos))
     locator = Locator.from_pretrained(tiny_model)
     assert isinstance(found[3], Failure)
     assert "text" in str(found[3].error)
     for photo, answer in zip(photos, found, strict=True):
-        expected = locator.locate_one(photo, options)
+        expected = locator.locate_one(photo, parallel.options)
         assert answer.image == expected.image == str(photo)
         if not isinstance(answer, Failure):
             assert answer.to_dict() == expected.to_dict()

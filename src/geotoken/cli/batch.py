@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from geotoken.exports import Export
-    from geotoken.parallel import ParallelLocator
-    from geotoken.pipeline import Failure, Locator
+    from geotoken.pipeline import Failure, LocateOptions, Locator
     from geotoken.prediction import Prediction
 
 TERMINATED: Final = 143
@@ -104,25 +104,26 @@ def choose_workers(workers: int | None, num_photos: int) -> int:
 
 @contextmanager
 def in_processes(
-    num_workers: int, locator: "Locator", loaded: Mapping[str, Any]
-) -> "Iterator[Locator | ParallelLocator]":
-    """Something to locate photos with.
+    num_workers: int, locator: "Locator", options: "LocateOptions", loaded: Mapping[str, Any]
+) -> "Iterator[Callable[[Iterable[Path]], Iterator[Prediction | Failure]]]":
+    """What locates photos.
 
     Args:
         num_workers: Processes; 1 for this one alone.
         locator: The locator of this process.
-        loaded: What it was loaded with.
+        options: How photos are located.
+        loaded: What the locator was loaded with.
 
     Yields:
-        The locator, or one like it in several processes.
+        A function from photos to their answers, in order.
     """
     from geotoken.parallel import ParallelLocator
 
     if num_workers == 1:
-        yield locator
+        yield partial(locator.locate_many, options=options)
         return
-    with ParallelLocator(num_workers, **loaded) as parallel:
-        yield parallel
+    with ParallelLocator(num_workers, options, **loaded) as parallel:
+        yield parallel.locate_many
 
 
 def run(

@@ -6,6 +6,7 @@ Owns its flags and the order of its output; must not know how a photo is located
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -18,8 +19,7 @@ from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Mode
 from geotoken.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from geotoken.parallel import ParallelLocator
-    from geotoken.pipeline import Failure, Guess, LocateOptions, Locator
+    from geotoken.pipeline import Failure, Guess, Locator
     from geotoken.prediction import Prediction
 
     Answer: TypeAlias = Prediction | Failure
@@ -201,10 +201,12 @@ def locate(
         locator = Locator.from_pretrained(model, gallery=gallery, head=head)
 
         def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
+            if together:
+                return _locate(partial(locator.locate_together, options=options), photos)
             loaded = {"model": model, "gallery": gallery, "head": head}
-            num_workers = 1 if together else choose_workers(workers, len(photos))
-            many = cleanup.enter_context(in_processes(num_workers, locator, loaded))
-            return _locate(many, photos, options, together=together)
+            num_workers = choose_workers(workers, len(photos))
+            many = cleanup.enter_context(in_processes(num_workers, locator, options, loaded))
+            return _locate(many, photos)
 
         if out:
             export = Export(out, settings(ctx.params, find_model(model), gallery), resume=resume)
@@ -301,15 +303,10 @@ def _shown(locator: "Locator") -> "Callable[[Prediction], None]":
 
 
 def _locate(
-    locator: "Locator | ParallelLocator",
-    photos: "Sequence[Path | Failure]",
-    options: "LocateOptions",
-    *,
-    together: bool,
+    run: "Callable[[Sequence[Path]], Iterable[Answer]]", photos: "Sequence[Path | Failure]"
 ) -> "Iterator[Answer]":
     """One answer a photo, in order, as they come."""
-    paths = [photo for photo in photos if isinstance(photo, Path)]
-    answers = iter((locator.locate_together if together else locator.locate_many)(paths, options))  # type: ignore[union-attr]
+    answers = iter(run([photo for photo in photos if isinstance(photo, Path)]))
     for photo in photos:
         yield next(answers) if isinstance(photo, Path) else photo
 
