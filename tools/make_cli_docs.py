@@ -23,6 +23,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from geotoken.cli import app
+from geotoken.cli.batch import TERMINATED
 from geotoken.cli.errors import ALL_FAILED, BUG, CLOSED_PIPE, EXIT_CODES, INTERRUPTED, SOME_FAILED
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +121,7 @@ def _exit_codes() -> Iterator[str]:
         3: f"A model or gallery folder is missing or damaged ({', '.join(of_errors[3])}).",
         SOME_FAILED: "Some photos of several failed; the others were done.",
         INTERRUPTED: "Interrupted by Ctrl-C.",
+        TERMINATED: "Ended by SIGTERM during a batch.",
         CLOSED_PIPE: "Whoever read the output stopped reading.",
     }
     yield ""

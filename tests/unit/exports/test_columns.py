@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,12 @@ from geotoken.exports.columns import (
     unguard,
     writable,
 )
+
+
+def test_the_columns_are_documented():
+    page = Path(__file__).parents[3].joinpath("docs/batches.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    assert rows == [(name, meaning) for name, (_, meaning) in COLUMNS.items()]
 
 
 def test_an_answer_becomes_a_row(make_answer):
