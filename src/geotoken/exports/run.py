@@ -5,7 +5,7 @@ Owns the order of the rows and the rules of resuming; must not know how photos a
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -99,20 +99,27 @@ class Export:
 
         Args:
             answer: An object of `locate --json`.
+
+        Raises:
+            InputError: If it cannot be written, as on a full disk.
         """
         name = writable(answer["image"])
         num_bytes, mtime_us = self._sources[name]
-        self._journal.add({**answer, "source": {"bytes": num_bytes, "mtime_us": mtime_us}})
+        with self._errors_told():
+            self._journal.add({**answer, "source": {"bytes": num_bytes, "mtime_us": mtime_us}})
         del self._sources[name]
 
     def finish(self) -> None:
         """Write the files, each whole or not at all, and remove the journal.
 
         The rows of earlier runs about photos that are not in the plan come first, then the plan in order.
+
+        Raises:
+            InputError: If they cannot be written, as on a full disk.
         """
         planned = set(self._photos)
         earlier = [name for name in self._journal.entries if name not in planned]
-        with ExitStack() as stack:
+        with self._errors_told(), ExitStack() as stack:
             files = [
                 stack.enter_context(format_of(output)(stack.enter_context(replacing(output))))
                 for output in self.outputs
@@ -121,6 +128,21 @@ class Export:
                 for file in files:
                     file.add(answer)
         self._journal.delete()
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        """Turn what the system refuses into a message that says what is left.
+
+        Raises:
+            InputError: If it refuses something.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.outputs[0]} cannot be written ({error.strerror or error}); what was found is kept in "
+                f"{self._journal.path}: make room, then add --resume"
+            ) from error
 
     def _begin_with_finished(self) -> None:
         """Take over the rows of a finished file.

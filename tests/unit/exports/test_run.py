@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -150,6 +151,30 @@ def test_what_cannot_be_written_is_told_before_work_begins(tmp_path):
             check_outputs([tmp_path / "good.csv", tmp_path / name], resume=False)
     with pytest.raises(InputError, match="twice"):
         check_outputs([tmp_path / "a.csv", tmp_path / "x" / ".." / "a.csv"][:1] * 2, resume=True)
+
+
+@pytest.mark.parametrize(("call", "num_left"), [("write", 4), ("replace", 0)])
+def test_a_full_disk_is_told_and_loses_nothing(call, num_left, photos, answer, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    run([whole], photos, answer)
+    calls, real = [], getattr(os, call)
+
+    def fail(*arguments):
+        calls.append(1)
+        if call == "replace" or len(calls) == 4:  # the header and two answers fit
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(
+            InputError, match=r"No space left on device\); what was found is kept in .*--resume"
+        ):
+            run([parts], photos, answer)
+    assert sorted(path.name for path in tmp_path.glob("*parts*")) == ["parts.csv.partial.jsonl"]
+    located = run([parts], photos, answer, resume=True)
+    assert located == (photos[-num_left:] if num_left else photos[-1:])
+    assert parts.read_bytes() == whole.read_bytes()
 
 
 def test_names_that_cannot_be_written_are_resumed_all_the_same(answer, tmp_path):
