@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 TERMINATED: Final = 143
 """SIGTERM, by the shells' convention of 128 plus the signal's number."""
 
+MOST_WORKERS: Final = 8
+"""Processes started at most unless more are asked for: each takes some 250 MB."""
+
 WITHOUT_EFFECT: Final = frozenset({"paths", "out", "resume", "workers", "json", "debug", "map", "report"})
 """Parameters of the command that do not change what is found; runs that differ in others are not joined."""
 
@@ -93,12 +96,13 @@ def choose_workers(workers: int | None, num_photos: int) -> int:
         num_photos: Photos to be located.
 
     Returns:
-        One a CPU where that is worth their start, else 1; never more than there are photos.
+        One a CPU, up to `MOST_WORKERS`, where that is worth their start, else 1; never more than there are
+        photos.
     """
     from geotoken.parallel import WORTH_PROCESSES, num_cpus
 
     if workers is None:
-        workers = num_cpus() if num_photos >= WORTH_PROCESSES else 1
+        workers = min(num_cpus(), MOST_WORKERS) if num_photos >= WORTH_PROCESSES else 1
     return max(1, min(workers, num_photos))
 
 

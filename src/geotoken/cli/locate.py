@@ -162,7 +162,7 @@ def locate(
             "--workers",
             metavar="N",
             help="Processes that locate photos.",
-            show_default="one a CPU from 64 photos on, else 1",
+            show_default="one a CPU, up to 8, from 64 photos on, else 1",
             rich_help_panel=_BATCH,
         ),
     ] = None,

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from geotoken.cli import app
-from geotoken.cli.batch import WITHOUT_EFFECT, check_flags, choose_workers, settings
+from geotoken.cli.batch import MOST_WORKERS, WITHOUT_EFFECT, check_flags, choose_workers, settings
 from geotoken.errors import InputError
 from geotoken.exports import FORMATS
 from geotoken.parallel import WORTH_PROCESSES, num_cpus
@@ -41,7 +41,7 @@ def test_every_format_is_in_the_help():
 
 def test_processes_are_started_where_they_are_worth_it():
     assert choose_workers(None, WORTH_PROCESSES - 1) == 1
-    assert choose_workers(None, WORTH_PROCESSES) == num_cpus()
+    assert choose_workers(None, WORTH_PROCESSES) == min(num_cpus(), MOST_WORKERS)
     assert choose_workers(3, 1000) == 3
     assert choose_workers(3, 2) == 2
     assert choose_workers(3, 0) == choose_workers(None, 0) == 1
