@@ -73,7 +73,7 @@ def test_settings_are_what_decides_the_answers(tmp_path):
 
 
 def test_every_parameter_without_effect_exists_or_is_to_come():
-    names = {name for name in WITHOUT_EFFECT if name not in {"map", "report"}}
+    names = {name for name in WITHOUT_EFFECT if name not in {"map_file", "report"}}
     import inspect
 
     from geotoken.cli.locate import locate
