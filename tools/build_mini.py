@@ -46,7 +46,7 @@ SEEN_SHARE = 0.36
 PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
 """Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
 NUM_NEIGHBORS = 20
-THRESHOLD_WEIGHTS = (2, 6, 1, 1, 1)
+THRESHOLD_WEIGHTS = (4, 14, 3, 1, 1)
 """What mbr weighs the thresholds with, chosen on the development half of the queries."""
 
 

@@ -49,7 +49,7 @@ class ImageEncoder(Protocol):
         """Shorter side in pixels below which a photo loses detail the encoder could use."""
         ...
 
-    def embed(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool) -> NDArray[np.float32]:
         """Embed B photos of shape (H, W, 3), uint8, to vectors of shape (B, D)."""
         ...
 
@@ -171,7 +171,7 @@ def embed_entries(
     for start in range(0, len(entries), BATCH_SIZE):
         pixels = list(reader.read_all(entries[start : start + BATCH_SIZE]))
         if pixels:
-            batches.append(encoder.embed(pixels))
+            batches.append(encoder.embed(pixels, for_gallery=True))
         if progress is not None:
             progress(min(start + BATCH_SIZE, len(entries)), len(entries))
     report = BuildReport(len(reader.rows), reader.errors, reader.duplicates)

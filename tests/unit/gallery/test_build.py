@@ -19,7 +19,8 @@ class MeanColor:
         self.batch_sizes = []
         self.largest_side = 0
 
-    def embed(self, photos):
+    def embed(self, photos, *, for_gallery):
+        assert for_gallery
         self.batch_sizes.append(len(photos))
         self.largest_side = max(self.largest_side, *(max(pixels.shape) for pixels in photos))
         return np.stack([pixels.mean(axis=(0, 1)) for pixels in photos]).astype(np.float32)
