@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from geotoken.gallery import Exclusion, Gallery, build_gallery
     from geotoken.pipeline import Failure, LocateOptions, Locator
     from geotoken.prediction import Prediction
+    from geotoken.regions import Region
     from geotoken.tokens import TokenScheme
 
 _MODULE_OF = {
@@ -38,6 +39,7 @@ _MODULE_OF = {
     "LocateOptions": "pipeline",
     "Locator": "pipeline",
     "Prediction": "prediction",
+    "Region": "regions",
     "TokenScheme": "tokens",
     "build_gallery": "gallery",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "LocateOptions",
     "Locator",
     "Prediction",
+    "Region",
     "TokenScheme",
     "__version__",
     "build_gallery",

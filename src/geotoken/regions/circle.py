@@ -1,0 +1,114 @@
+"""A circle on the Earth: everything within a great-circle distance of a point.
+
+Owns the geometry of caps of any size, up to the whole sphere; must not know polygons.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geotoken import cells
+from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz
+from geotoken.regions.shape import INSIDE, OUTSIDE, PARTIAL, Bools, CellIds, Floats, Relations
+
+if TYPE_CHECKING:
+    from shapely import MultiPolygon
+
+HALF_EARTH_KM = float(np.pi * EARTH_RADIUS_KM)
+"""Distance to the antipode in km; a circle of this radius is the whole Earth."""
+
+_SLACK_KM = 0.001  # more than the rounding of any distance, even to the antipode
+_NUM_OUTLINE_POINTS = 180
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circle:
+    """All points at most `radius_km` from a center."""
+
+    lat: float
+    """Latitude of the center in degrees, in [-90, 90]."""
+    lng: float
+    """Longitude of the center in degrees, in [-180, 180]."""
+    radius_km: float
+    """Great-circle distance in km, in (0, HALF_EARTH_KM]."""
+
+    def contains(self, lat: Floats, lng: Floats) -> Bools:
+        """Whether points lie in the circle; its edge belongs to it.
+
+        Args:
+            lat: Latitude in degrees, shape (N,).
+            lng: Longitude in degrees, shape (N,).
+
+        Returns:
+            Truth values, shape (N,).
+        """
+        near: Bools = haversine_km(self.lat, self.lng, lat, lng) <= self.radius_km
+        return near
+
+    def relation(self, cell_ids: CellIds) -> Relations:
+        """How cells lie to the circle.
+
+        A cap smaller than a hemisphere is convex, so a cell lies in it if its corners do; the distance of a
+        cell from the cap is bounded by that of its own bounding cap. A larger one is the complement of a
+        smaller one around the antipode.
+
+        Args:
+            cell_ids: Valid cell ids of any levels, shape (N,).
+
+        Returns:
+            `OUTSIDE`, `PARTIAL` or `INSIDE`, shape (N,), int8.
+        """
+        is_large = self.radius_km > HALF_EARTH_KM / 2
+        lat, lng = (-self.lat, self.lng + 180.0) if is_large else (self.lat, self.lng)
+        cap_km = HALF_EARTH_KM - self.radius_km if is_large else self.radius_km
+
+        center_lat, center_lng = cells.to_lat_lng(cell_ids)
+        corner_lat, corner_lng = cells.corners(cell_ids)
+        to_center_km = haversine_km(lat, lng, center_lat, center_lng)
+        to_corners_km = haversine_km(lat, lng, corner_lat, corner_lng)  # (N, 4)
+        own_radius_km = haversine_km(center_lat[:, None], center_lng[:, None], corner_lat, corner_lng)
+        in_cap = to_corners_km.max(axis=1, initial=0) <= cap_km - _SLACK_KM
+        off_cap = to_center_km - own_radius_km.max(axis=1, initial=0) > cap_km + _SLACK_KM
+
+        relations = np.full(len(cell_ids), PARTIAL, dtype=np.int8)
+        relations[in_cap] = OUTSIDE if is_large else INSIDE
+        relations[off_cap] = INSIDE if is_large else OUTSIDE
+        if self.radius_km >= HALF_EARTH_KM:
+            relations[:] = INSIDE
+        return relations
+
+    def outline(self) -> "MultiPolygon":
+        """The circle as polygons in the plane of longitude and latitude, cut at the antimeridian.
+
+        Returns:
+            Polygons with 180 points on the circle; one around a pole is closed along the pole's edge.
+        """
+        from geotoken.regions.polygons import WORLD, to_multipolygon, wrap
+
+        lat, lng = self._ring()
+        lng = np.unwrap(lng, period=360.0)
+        turn = 360.0 * round((lng[-1] - lng[0]) / 360.0)
+        if turn:  # once around the axis: exactly one pole is inside
+            pole = 90.0 if self._holds_pole(90.0) else -90.0
+            lat = np.concatenate([lat, [pole, pole]])
+            lng = np.concatenate([lng, [lng[0] + turn, lng[0]]])
+        polygons = wrap(np.column_stack([lng, lat]))
+        if not turn and self._holds_pole(90.0) and self._holds_pole(-90.0):
+            return to_multipolygon(WORLD.difference(polygons))
+        return polygons
+
+    def _ring(self) -> tuple[Floats, Floats]:
+        """Points on the circle in degrees, first and last the same, each of shape (181,)."""
+        center = to_xyz(self.lat, self.lng)
+        north = to_xyz(self.lat + 90.0, self.lng)
+        east = np.cross(north, center)
+        bearing = np.linspace(0, 2 * np.pi, _NUM_OUTLINE_POINTS + 1)[:, None]
+        angle = self.radius_km / EARTH_RADIUS_KM
+        return from_xyz(
+            np.cos(angle) * center + np.sin(angle) * (np.cos(bearing) * north + np.sin(bearing) * east)
+        )
+
+    def _holds_pole(self, lat: float) -> bool:
+        """Whether a pole, given by its latitude, lies in the circle."""
+        return bool(haversine_km(self.lat, self.lng, lat, 0.0) <= self.radius_km)
