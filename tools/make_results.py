@@ -29,6 +29,8 @@ PAGES = (
     MODEL / "MODEL_CARD.md",
 )
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
+GROUPS = ("all", "seen", "unseen")
+"""Groups of queries."""
 
 
 def result(name: str) -> Any:
@@ -41,12 +43,6 @@ def within(metrics: dict[str, float], thresholds_km: tuple[int, ...] = THRESHOLD
     return " / ".join(f"{metrics[f'acc_at_{r}km']:.1f}" for r in thresholds_km)
 
 
-def groups_of(found: dict[str, Any]) -> list[str]:
-    """Groups of queries that a result has, in the order of the tables."""
-    names = [name + suffix for suffix in ("", "_apart") for name in ("all", "seen", "unseen")]
-    return [name for name in names if name in found]
-
-
 def queries() -> str:
     """Accuracy on places seen and unseen, both halves."""
     rows = [
@@ -55,10 +51,10 @@ def queries() -> str:
     ]
     for half in ("look", "report"):
         found = result(f"queries_{half}")
-        for group in groups_of(found):
+        for group in GROUPS:
             g = found[group]
             rows.append(
-                f"| {half}, {group.replace('_', ' ')} | {g['n']} | {within(g['nearest_neighbor'])} "
+                f"| {half}, {group} | {g['n']} | {within(g['nearest_neighbor'])} "
                 f"| {within(g['mixture_mbr'])} "
                 f"| {g['nll']:.2f} |"
             )
@@ -73,10 +69,10 @@ def calibration() -> str:
     ]
     for half in ("look", "report"):
         found = result(f"queries_{half}")
-        for group in groups_of(found):
+        for group in GROUPS:
             g = found[group]
             rows.append(
-                f"| {half}, {group.replace('_', ' ')} | {g['coverage_50']:.1f} % | {g['coverage_90']:.1f} % "
+                f"| {half}, {group} | {g['coverage_50']:.1f} % | {g['coverage_90']:.1f} % "
                 f"| {g['within_radius_50']:.1f} % | {g['within_radius_90']:.1f} % |"
             )
     return "\n".join(rows)

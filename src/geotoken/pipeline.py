@@ -20,6 +20,7 @@ from geotoken.decoding import (
     CellProbability,
     DecodingOptions,
     Posterior,
+    RegionModel,
     decode,
     posterior,
     score_prefixes,
@@ -33,7 +34,8 @@ from geotoken.images.read import Photo, read
 from geotoken.mixture import MixtureModel
 from geotoken.places import nearest
 from geotoken.prediction import Prediction
-from geotoken.protocol import TokenModel
+from geotoken.protocol import Memory, TokenModel
+from geotoken.regions import Region
 from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weighted_thresholds
 
 PhotoSource = str | os.PathLike[str] | bytes
@@ -56,6 +58,8 @@ class LocateOptions:
     """What `mbr` maximises the expectation of; the model's own choice when None."""
     guesses: tuple[Guess, ...] = ()
     """Places that somebody believes in, (lat, lng) or (lat, lng, weight); evidence for every photo."""
+    within: Region | None = None
+    """Where the photo is known to have been taken; anywhere when None."""
     exclude: Exclusion | None = None
     """Gallery rows that must not count as evidence."""
 
@@ -138,7 +142,7 @@ class Locator:
             photo: Path of a photo, or the content of its file.
             **options: Any field of `DecodingOptions` (decoder, beam_width, num_samples, temperature, top_k,
                 top_p, seed, num_candidates, max_expansions) or of `LocateOptions` but `decoding` (select,
-                utility, guesses, exclude).
+                utility, guesses, within, exclude).
 
         Returns:
             The prediction.
@@ -241,19 +245,45 @@ class Locator:
 
     def _decide(self, evidence: Evidence, options: LocateOptions) -> "_Found":
         """Decode, integrate and select."""
-        memory = self.model.encode([evidence])
-        candidates = decode(self.model, memory, options.decoding)[0]
-        whole = posterior(self.model, memory, EPSILON)[0]
+        model, memory, whole, region_probability = self._posterior(evidence, options.within)
+        candidates = decode(model, memory, options.decoding)[0]
+        if isinstance(model, RegionModel):
+            candidates = model.place(candidates, whole)
         points = (
             np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
             np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
         )
         chosen = select(
-            options.select, candidates, whole, utility=options.utility or self.utility, extra=points
+            options.select,
+            candidates,
+            whole,
+            utility=options.utility or self.utility,
+            extra=points,
+            region=options.within,
         )
         tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
-        levels = self._levels(tokens, score_prefixes(self.model, memory, tokens[None, None])[0, 0])
-        return _Found(chosen.lat, chosen.lng, tuple(tokens.tolist()), levels, candidates, whole)
+        levels = self._levels(tokens, score_prefixes(model, memory, tokens[None, None])[0, 0])
+        return _Found(
+            chosen.lat,
+            chosen.lng,
+            tuple(tokens.tolist()),
+            levels,
+            candidates,
+            whole,
+            options.within,
+            region_probability,
+        )
+
+    def _posterior(
+        self, evidence: Evidence, region: Region | None
+    ) -> tuple[TokenModel, Memory, Posterior, float | None]:
+        """The model to decode with, the encoded evidence, the posterior and the region's probability."""
+        if region is None:
+            memory = self.model.encode([evidence])
+            return self.model, memory, posterior(self.model, memory, EPSILON)[0], None
+        model = RegionModel(self.model, region, EPSILON)
+        inside = model.encode([evidence])
+        return model, inside, inside.posteriors[0], inside.region_probability[0]
 
     def _levels(
         self, tokens: NDArray[np.int64], log_probs: NDArray[np.float64]
@@ -280,6 +310,8 @@ class Locator:
             posterior=found.posterior,
             neighbors=item.neighbors,
             place=nearest([found.lat], [found.lng])[0],
+            region=found.region,
+            region_probability=found.region_probability,
             warnings=_warnings(item.photo, found),
         )
 
@@ -303,6 +335,8 @@ class _Found:
     levels: tuple[CellProbability, ...]
     candidates: Candidates
     posterior: Posterior
+    region: Region | None
+    region_probability: float | None
 
 
 def guess_evidence(guesses: Sequence[Guess]) -> Evidence:

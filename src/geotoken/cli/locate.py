@@ -51,6 +51,16 @@ def locate(
             rich_help_panel=_EVIDENCE,
         ),
     ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--within",
+            metavar="REGION",
+            help="Where the photo is known to be from: country=PE, bbox=W,S,E,N, near=LAT,LNG,KM or "
+            "FILE.geojson. Repeatable: any of them.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = None,
     together: Annotated[
         bool,
         typer.Option(
@@ -144,6 +154,7 @@ def locate(
     with exit_codes(debug):
         from geotoken.decoding import DecodingOptions
         from geotoken.pipeline import LocateOptions, Locator
+        from geotoken.regions import Region
 
         options = LocateOptions(
             decoding=DecodingOptions(
@@ -159,6 +170,7 @@ def locate(
             ),
             select=_available(select),
             guesses=tuple(parse_guess(text) for text in guess or ()),
+            within=Region.union([Region.parse(text) for text in within]) if within else None,
         )
         photos = find_photos(paths)
         locator = Locator.from_pretrained(model, gallery=gallery, head=head)

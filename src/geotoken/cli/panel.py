@@ -26,6 +26,8 @@ NUM_NEIGHBORS: Final = 3
 _WIDE: Final = 100
 """Columns from which two tables stand side by side."""
 _SURE, _LIKELY = 0.9, 0.5
+_DOUBTFUL = 0.02
+"""A region that the photo alone gives less than this is pointed out."""
 _MAP_URL = "https://www.openstreetmap.org/?mlat={lat:.5f}&mlon={lng:.5f}#map=8/{lat:.5f}/{lng:.5f}"
 
 
@@ -111,6 +113,13 @@ def _headline(answer: Prediction) -> Text:
     text.append(
         f"Even odds within {words.distance(radius_50_km)}, 9 in 10 within {words.distance(radius_90_km)}."
     )
+    if answer.region is not None and answer.region_probability is not None:
+        share = words.percent(answer.region_probability)
+        doubtful = answer.region_probability < _DOUBTFUL
+        text.append(
+            f"\nGiven that it is {words.printable(answer.region.name)}: the photo alone says {share}.",
+            style="yellow" if doubtful else "none",
+        )
     return text
 
 
