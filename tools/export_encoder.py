@@ -32,7 +32,7 @@ from geotoken.images.embed import FORMAT_VERSION, Encoder, EncoderConfig, View
 from geotoken.images.read import read
 
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # EfficientNet-Lite: (x - 127) / 128
-_HEAD = "head"
+HEAD = "head"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Recipe:
 CHOSEN = Recipe(
     variant=2,
     views=(View(side=256, resize="squash"), View(side=256, resize="area")),
-    taps=((_HEAD, 1.0, 1.0),),
+    taps=((HEAD, 1.0, 1.0),),
     gallery_views=tuple(
         View(side=side, resize=policy)
         for side, policy in ((256, "squash"), (256, "area"), (288, "squash"), (256, "crop"))
@@ -121,7 +121,7 @@ class Descriptor(nn.Module):
             if i in self.layers:
                 found[self.layers[i]] = block._swish(block._bn0(block._expand_conv(x)))
             x = block(x)
-        found[_HEAD] = net._swish(net._bn1(net._conv_head(x)))
+        found[HEAD] = net._swish(net._bn1(net._conv_head(x)))
         return found
 
     def forward(self, pixels: Tensor) -> Tensor:
