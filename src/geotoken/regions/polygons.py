@@ -22,7 +22,7 @@ WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 """The whole map."""
 
 _MARGIN_DEG = 1e-11  # about a micrometer: more than rounding moves a point across the edge of a cell
-_MAX_PARTIAL = 1024  # cells on the edge of a shape that is given by a user
+_ENOUGH_CELLS = 512  # on the edge of a shape that is given by a user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Polygons:
         Returns:
             The shape.
         """
-        cover = Cover.build(lambda cell_ids: relation_on_map(geometry, cell_ids), _MAX_PARTIAL)
+        cover = Cover.build(lambda cell_ids: relation_on_map(geometry, cell_ids), _ENOUGH_CELLS)
         return cls(geometry=geometry, cover=cover)
 
     def contains(self, lat: Floats, lng: Floats) -> Bools:
