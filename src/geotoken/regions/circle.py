@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HALF_EARTH_KM = float(np.pi * EARTH_RADIUS_KM)
 """Distance to the antipode in km; a circle of this radius is the whole Earth."""
 
-_SLACK_KM = 0.001  # more than the rounding of any distance, even to the antipode
+_SLACK_KM = 0.002  # more than the rounding of any distance, be it to the antipode or to edges of millimeters
 _NUM_OUTLINE_POINTS = 180
 
 
@@ -49,9 +49,9 @@ class Circle:
     def relation(self, cell_ids: CellIds) -> Relations:
         """How cells lie to the circle.
 
-        A cap smaller than a hemisphere is convex, so a cell lies in it if its corners do; the distance of a
-        cell from the cap is bounded by that of its own bounding cap. A larger one is the complement of a
-        smaller one around the antipode.
+        A cap smaller than a hemisphere is convex, so a cell lies in it if its corners do, and off it if its
+        edges do and it does not surround the center. A larger one is the complement of a smaller one around
+        the antipode.
 
         Args:
             cell_ids: Valid cell ids of any levels, shape (N,).
@@ -70,6 +70,9 @@ class Circle:
         own_radius_km = haversine_km(center_lat[:, None], center_lng[:, None], corner_lat, corner_lng)
         in_cap = to_corners_km.max(axis=1, initial=0) <= cap_km - _SLACK_KM
         off_cap = to_center_km - own_radius_km.max(axis=1, initial=0) > cap_km + _SLACK_KM
+        rows = np.flatnonzero(~off_cap & (to_corners_km.min(axis=1, initial=np.inf) > cap_km + _SLACK_KM))
+        edge_km = _edge_km(to_xyz(lat, lng), to_xyz(corner_lat[rows], corner_lng[rows]))
+        off_cap[rows] = edge_km > cap_km + _SLACK_KM
 
         relations = np.full(len(cell_ids), PARTIAL, dtype=np.int8)
         relations[in_cap] = OUTSIDE if is_large else INSIDE
@@ -84,19 +87,21 @@ class Circle:
         Returns:
             Polygons with 180 points on the circle; one around a pole is closed along the pole's edge.
         """
+        import shapely
+
         from geotoken.regions.polygons import WORLD, to_multipolygon, wrap
 
         lat, lng = self._ring()
         lng = np.unwrap(lng, period=360.0)
         turn = 360.0 * round((lng[-1] - lng[0]) / 360.0)
-        if turn:  # once around the axis: exactly one pole is inside
-            pole = 90.0 if self._holds_pole(90.0) else -90.0
-            lat = np.concatenate([lat, [pole, pole]])
+        if turn:  # once around the axis: one pole is inside; north is tried, and turned around below
+            lat = np.concatenate([lat, [90.0, 90.0]])
             lng = np.concatenate([lng, [lng[0] + turn, lng[0]]])
         polygons = wrap(np.column_stack([lng, lat]))
-        if not turn and self._holds_pole(90.0) and self._holds_pole(-90.0):
-            return to_multipolygon(WORLD.difference(polygons))
-        return polygons
+        is_dot = polygons.is_empty and self.radius_km < HALF_EARTH_KM / 2
+        if is_dot or polygons.intersects(shapely.Point(self.lng, self.lat)):
+            return polygons
+        return to_multipolygon(WORLD.difference(polygons))
 
     def _ring(self) -> tuple[Floats, Floats]:
         """Points on the circle in degrees, first and last the same, each of shape (181,)."""
@@ -109,6 +114,23 @@ class Circle:
             np.cos(angle) * center + np.sin(angle) * (np.cos(bearing) * north + np.sin(bearing) * east)
         )
 
-    def _holds_pole(self, lat: float) -> bool:
-        """Whether a pole, given by its latitude, lies in the circle."""
-        return bool(haversine_km(self.lat, self.lng, lat, 0.0) <= self.radius_km)
+
+def _edge_km(point: Floats, corners: Floats) -> Floats:
+    """Distance of a point to the edges of cells where these are nearer than the corners.
+
+    Args:
+        point: Unit vector, shape (3,).
+        corners: Unit vectors, shape (N, 4, 3), counter-clockwise.
+
+    Returns:
+        Distance in km, shape (N,); 0 from within a cell, infinite if a corner is nearest.
+    """
+    following = np.roll(corners, -1, axis=1)
+    normals = np.cross(corners, following)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    height = normals @ point  # (N, 4), positive within
+    beside = (np.cross(normals, corners) @ point > 0) & (np.cross(following, normals) @ point > 0)
+    angle = np.where(beside, np.arcsin(np.minimum(np.abs(height), 1.0)), np.inf).min(axis=1, initial=np.inf)
+    angle[(height >= 0).all(axis=1)] = 0.0
+    distance_km: Floats = angle * EARTH_RADIUS_KM
+    return distance_km

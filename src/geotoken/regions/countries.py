@@ -21,7 +21,6 @@ import shapely
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.regions.cover import Cover
 from geotoken.regions.polygons import Polygons
 
 STEPS_PER_DEGREE = 10_000
@@ -29,6 +28,7 @@ STEPS_PER_DEGREE = 10_000
 
 _FORMAT = 1
 _NUM_SUGGESTIONS = 3
+_MAX_SHOWN = 60  # characters of what was given that a message repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,9 @@ def load_country(text: str) -> tuple[str, Polygons]:
         raise InputError(f"country {text!r} is not a text; give a code such as PE, or an English name")
     row = atlas.rows.get(fold(text))
     if row is None:
+        text = text.strip()[:_MAX_SHOWN]
         raise InputError(
-            f"{text.strip()!r} is no country; give an ISO 3166 code or an English name{_suggest(atlas, text)}"
+            f"{text!r} is no country; give an ISO 3166 code or an English name{_suggest(atlas, text)}"
         )
     return atlas.countries[row].name, _polygons(atlas, row)
 
@@ -122,13 +123,16 @@ def fold(text: str) -> str:
     plain = "".join(c for c in plain if not unicodedata.combining(c)).replace("'", "").replace("’", "")
     plain = plain.replace(".", "")
     words = "".join(c if c.isalnum() else " " for c in plain).split()
-    return " ".join({"st": "saint"}.get(word, word) for word in words if word not in ("the", "and"))
+    if len(words) > 1:  # AND and ST alone are the codes of Andorra and São Tomé
+        words = [{"st": "saint"}.get(word, word) for word in words if word not in ("the", "and")]
+    return " ".join(words)
 
 
 def _suggest(atlas: _Atlas, text: str) -> str:
     """The names nearest to a text, as the end of a message; empty if none is near."""
     wanted = fold(text)
-    with_word = [key for key in atlas.rows if len(wanted) > 3 and wanted in key.split()]
+    words = set(wanted.split())
+    with_word = [key for key in atlas.rows if len(wanted) > 3 and words <= set(key.split())]
     near = with_word + get_close_matches(wanted, atlas.rows, n=2 * _NUM_SUGGESTIONS, cutoff=0.6)
     rows = list(dict.fromkeys(atlas.rows[key] for key in near))[:_NUM_SUGGESTIONS]
     names = [f"{atlas.countries[row].name} ({atlas.countries[row].alpha2})" for row in rows]
@@ -148,7 +152,7 @@ def _polygons(atlas: _Atlas, row: int) -> Polygons:
     bounds = atlas.ring_starts[first_polygon : last_polygon + 1] - first_ring
     polygons = [shapely.Polygon(rings[i], rings[i + 1 : j]) for i, j in pairwise(bounds.tolist())]
     tree = atlas.trees[atlas.tree_starts[row] : atlas.tree_starts[row + 1]]
-    return Polygons(geometry=shapely.MultiPolygon(polygons), cover=Cover.from_tree(tree))
+    return Polygons.of(shapely.MultiPolygon(polygons), tree)
 
 
 @cache

@@ -28,15 +28,15 @@ class Cover:
     num_inside: NDArray[np.uint64]
     """Leaves (halved ids) in the `INSIDE` cells before each, shape (K + 1,)."""
     tree: Relations
-    """Relations, shape (T,), of the 24 cells of level 1, then of the children of each `PARTIAL` one, and so on."""
+    """Relations of the 24 cells of level 1, then of the children of each `PARTIAL` one, ...; shape (T,)."""
 
     @classmethod
-    def build(cls, relation: Callable[[CellIds], Relations], max_partial: int) -> "Cover":
+    def build(cls, relation: Callable[[CellIds], Relations], enough: int) -> "Cover":
         """Divide the cells on the edge of a shape until there are enough of them.
 
         Args:
             relation: Places cells of level 1 and finer, shape (N,).
-            max_partial: Number of cells on the edge, beyond which none is divided.
+            enough: Number of cells on the edge from which on none is divided.
 
         Returns:
             The cover.
@@ -47,7 +47,7 @@ class Cover:
             relations = relation(frontier)
             tree.append(relations)
             partial = frontier[relations == PARTIAL]
-            if not 0 < len(partial) <= max_partial // 2 or cells.level(partial[0]) == cells.MAX_LEVEL:
+            if not 0 < len(partial) < enough or cells.level(partial[0]) == cells.MAX_LEVEL:
                 return cls.from_tree(np.concatenate(tree))
             frontier = cells.children(partial).reshape(-1)
 

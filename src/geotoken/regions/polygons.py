@@ -22,30 +22,36 @@ WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 """The whole map."""
 
 _MARGIN_DEG = 1e-11  # about a micrometer: more than rounding moves a point across the edge of a cell
-_MAX_PARTIAL = 1024  # cells on the edge of a shape that is given by a user
+_ENOUGH_CELLS = 512  # on the edge of a shape that is given by a user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polygons:
-    """Polygons with holes on the map, with a cover of cells."""
+    """Polygons with holes on the map, with a cover of cells; made by `of`."""
 
     geometry: shapely.MultiPolygon
     """Valid polygons within `WORLD`, of a positive area."""
+    edges: shapely.STRtree = field(compare=False, repr=False)
+    """Straight edges of the polygons, without those along the antimeridian and the poles."""
     cover: Cover = field(compare=False, repr=False)
     """Cells over the polygons."""
 
     @classmethod
-    def of(cls, geometry: shapely.MultiPolygon) -> "Polygons":
+    def of(cls, geometry: shapely.MultiPolygon, tree: Relations | None = None) -> "Polygons":
         """Cover polygons with cells.
 
         Args:
             geometry: Valid polygons within `WORLD`, of a positive area.
+            tree: That of the cover, if it is known, shape (T,), int8.
 
         Returns:
             The shape.
         """
-        cover = Cover.build(lambda cell_ids: relation_on_map(geometry, cell_ids), _MAX_PARTIAL)
-        return cls(geometry=geometry, cover=cover)
+        edges = _edges(geometry)
+        if tree is not None:
+            return cls(geometry=geometry, edges=edges, cover=Cover.from_tree(tree))
+        cover = Cover.build(lambda cell_ids: _relation_on_map(geometry, edges, cell_ids), _ENOUGH_CELLS)
+        return cls(geometry=geometry, edges=edges, cover=cover)
 
     def contains(self, lat: Floats, lng: Floats) -> Bools:
         """Whether points lie in the polygons; their edges belong to them.
@@ -77,7 +83,7 @@ class Polygons:
         """
         relations, unsure = self.cover.relation(cell_ids)
         if unsure.size:
-            relations[unsure] = relation_on_map(self.geometry, cell_ids[unsure])
+            relations[unsure] = _relation_on_map(self.geometry, self.edges, cell_ids[unsure])
         return relations
 
     def outline(self) -> shapely.MultiPolygon:
@@ -85,33 +91,38 @@ class Polygons:
         return self.geometry
 
 
-def relation_on_map(geometry: shapely.MultiPolygon, cell_ids: CellIds) -> Relations:
+def _edges(geometry: shapely.MultiPolygon) -> shapely.STRtree:
+    """Straight edges of polygons within `WORLD`, without those along its own edges."""
+    points, ring = shapely.get_coordinates(shapely.get_rings(geometry.geoms), return_index=True)
+    pairs = np.stack([points[:-1], points[1:]], axis=1)[ring[:-1] == ring[1:]]  # (E, 2, 2)
+    on_border = (np.abs(pairs) == (180.0, 90.0)) & (pairs[:, :1] == pairs[:, 1:])
+    return shapely.STRtree(shapely.linestrings(pairs[~on_border.all(axis=1).any(axis=1)]))
+
+
+def _relation_on_map(geometry: shapely.MultiPolygon, edges: shapely.STRtree, cell_ids: CellIds) -> Relations:
     """How cells lie to polygons, by the rectangles around the cells.
 
     Args:
         geometry: Valid polygons within `WORLD`.
+        edges: Their straight edges.
         cell_ids: Valid cell ids of level 1 or finer, shape (N,).
 
     Returns:
         `OUTSIDE`, `PARTIAL` or `INSIDE`, shape (N,), int8.
     """
     shapely.prepare(geometry)
-    west, south, east, north = _rectangles(cell_ids)
-    clipped = (
-        np.maximum(west, -180.0),
-        np.maximum(south, -90.0),
-        np.minimum(east, 180.0),
-        np.minimum(north, 90.0),
-    )
-    boxes = shapely.box(*clipped)
-    touches = shapely.intersects(geometry, boxes)
+    lat, lng = cells.to_lat_lng(cell_ids)
+    west, south, east, north = _rectangles(cell_ids, lng)
+    crossed = np.zeros(len(cell_ids), dtype=np.bool_)
+    crossed[edges.query(shapely.box(west, south, east, north), predicate="intersects")[0]] = True
+    relations = np.full(len(cell_ids), PARTIAL, dtype=np.int8)
+    rows = np.flatnonzero(~crossed)  # any point of these speaks for the whole cell
+    relations[rows] = np.where(shapely.intersects_xy(geometry, lng[rows], lat[rows]), INSIDE, OUTSIDE)
     # A cell beside the antimeridian touches what begins on its other side.
-    for rows, shift in ((np.flatnonzero(east >= 180.0), -360.0), (np.flatnonzero(west <= -180.0), 360.0)):
+    for at_seam, shift in ((east >= 180.0, -360.0), (west <= -180.0, 360.0)):
+        rows = np.flatnonzero(at_seam & (relations == OUTSIDE))
         beyond = shapely.box(west[rows] + shift, south[rows], east[rows] + shift, north[rows])
-        touches[rows] |= shapely.intersects(geometry, beyond)
-    relations = np.where(touches, PARTIAL, OUTSIDE).astype(np.int8)
-    rows = np.flatnonzero(touches)
-    relations[rows[shapely.covers(geometry, boxes[rows])]] = INSIDE
+        relations[rows[shapely.intersects(geometry, beyond)]] = PARTIAL
     return relations
 
 
@@ -161,14 +172,13 @@ def to_multipolygon(geometry: shapely.Geometry) -> shapely.MultiPolygon:
     return shapely.MultiPolygon([orient(p) for p in parts if isinstance(p, shapely.Polygon) and p.area > 0])
 
 
-def _rectangles(cell_ids: CellIds) -> tuple[Floats, Floats, Floats, Floats]:
+def _rectangles(cell_ids: CellIds, center_lng: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """West, south, east and north of rectangles that hold cells, a micrometer larger, shape (N,) each.
 
     From level 1 on, a cell lies in one quadrant of its face, so latitude and longitude have their extremes at
     its corners, and no cell crosses the antimeridian. A cell at a pole has all longitudes.
     """
     lat, lng = cells.corners(cell_ids)
-    _, center_lng = cells.to_lat_lng(cell_ids)
     lng += 360.0 * np.round((center_lng[:, None] - lng) / 360.0)  # 180 or -180, whichever is on this side
     south, north = lat.min(axis=1) - _MARGIN_DEG, lat.max(axis=1) + _MARGIN_DEG
     at_pole = (north >= 90.0) | (south <= -90.0)
