@@ -1,6 +1,6 @@
 """How well does the plainest encoder do on the query photos, so that the bundled one has something to beat?
 
-EfficientNet-Lite0 at 224 pixels, average pooling, PCA to 256 with half whitening fitted on the gallery photos;
+EfficientNet-Lite0 at 224 pixels, average pooling, PCA to 256 with half whitening fitted on gallery photos;
 the answer is the nearest gallery photo. Same halves and groups as queries.py. Needs [dev].
 """
 
