@@ -94,6 +94,30 @@ def settlements() -> tuple[Floats, Floats]:
     return gazetteer.lat, gazetteer.lng
 
 
+def largest_near(lat: float, lng: float, radius_km: float, count: int) -> list[tuple[str, float, float]]:
+    """The largest settlements around a point, for the labels of a map.
+
+    Args:
+        lat: Latitude of the point in degrees.
+        lng: Longitude of the point in degrees.
+        radius_km: Great-circle distance in km, >= 0, up to which settlements are taken.
+        count: How many at most.
+
+    Returns:
+        Name, latitude and longitude in degrees of each, most populous first.
+
+    Raises:
+        ArtifactError: If the bundled gazetteer is missing or of another format.
+    """
+    gazetteer = _load()
+    near = np.flatnonzero(haversine_km(lat, lng, gazetteer.lat, gazetteer.lng) <= radius_km)
+    largest = near[np.argsort(-gazetteer.radius_km[near], kind="stable")[:count]]
+    return [
+        (gazetteer.names[row].decode(), float(gazetteer.lat[row]), float(gazetteer.lng[row]))
+        for row in largest
+    ]
+
+
 def about() -> dict[str, Any]:
     """Origin of the bundled gazetteer.
 
