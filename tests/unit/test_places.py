@@ -122,3 +122,13 @@ def test_settlements_cover_every_inhabited_continent():
     assert len(lat) == len(lng) > 100_000
     for point in ((48.86, 2.35), (-33.87, 151.21), (-1.29, 36.82), (-23.55, -46.63), (40.71, -74.01)):
         assert haversine_km(lat, lng, *point).min() < 10
+
+
+def test_largest_settlements_around_a_point():
+    found = places.largest_near(34.8394, 134.6939, 100, 5)
+    names = [name for name, _, _ in found]
+    assert names[0] == "Osaka"
+    assert "Kobe" in names
+    assert len(found) == 5
+    assert all(haversine_km(34.8394, 134.6939, lat, lng) <= 100 for _, lat, lng in found)
+    assert places.largest_near(-48.9, -123.4, 1000, 5) == []  # Point Nemo

@@ -59,19 +59,16 @@ class Pictures:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        from geotoken.images.read import printable
         from geotoken.words import plural
 
         for writer in self._writers:
-            if kind is not None and kind is not KeyboardInterrupt:
+            if kind is None or kind is KeyboardInterrupt:
+                writer.close(interrupted=kind is not None)
+                photos = plural(writer.num_photos, "photo")
+                print(f"wrote {printable(writer.path)}, {photos}", file=sys.stderr, flush=True)
+            else:
                 writer.discard()
-                continue
-            writer.close()
-            where = (
-                self._map_file
-                if writer is self._writers[0] and self._map_file
-                else f"{self._report}/index.html"
-            )
-            print(f"{plural(writer.num_photos, 'photo')}: {where}", file=sys.stderr, flush=True)
 
     def watch(self, answers: "Iterable[Answer]") -> "Iterator[Answer]":
         """Let answers pass, each once it is in the pictures.

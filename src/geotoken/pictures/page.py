@@ -65,7 +65,7 @@ class MapPage:
         check_map_file(self.path)
         self._part = part_of(self.path)
         assets = inline_assets()
-        self._tail = template("tail.html", script=assets.script, note="")
+        self._assets = assets
         self._shown = False
         self._file = open_part(self._part)
         self._file.write(map_head(assets, title="Where were these photos taken?", back=""))
@@ -87,9 +87,14 @@ class MapPage:
         self._shown |= opened
         self._file.write(photo_entry(answer, picture, message=message, region=region, opened=opened))
 
-    def close(self) -> None:
-        """Finish the page and put it in its place."""
-        self._file.write(self._tail)
+    def close(self, *, interrupted: bool = False) -> None:
+        """Finish the page and put it in its place.
+
+        Args:
+            interrupted: Whether photos are missing, which the page then says.
+        """
+        note = text.interrupted(self.num_photos) if interrupted else ""
+        self._file.write(template("tail.html", script=self._assets.script, note=note))
         finish_part(self._file, self._part, self.path)
 
     def discard(self) -> None:

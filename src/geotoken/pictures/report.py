@@ -55,7 +55,7 @@ class Report:
         _write(self.folder / "assets" / "script.js", page.all_scripts())
         _write(self.folder / "assets" / "outline.js", f"window.geotokenOutline = {outline_json()};\n")
         assets = page.linked_assets("assets/")
-        self._tail = page.template("report_tail.html", script=assets.script, note="$note")
+        self._assets = assets
         self._part = page.part_of(self.path)
         self._file = page.open_part(self._part)
         self._file.write(
@@ -93,15 +93,20 @@ class Report:
         entry = page.photo_entry(answer, url and f"../{url}", region=region, opened=True)
         _write(
             detail,
-            page.map_head(assets, title=text.title(answer.image), back=back)
+            page.map_head(assets, title="Where was this photo taken?", back=back)
             + entry
             + page.template("tail.html", script=assets.script, note=""),
         )
         self._file.write(_row(number, answer, url))
 
-    def close(self) -> None:
-        """Finish the table and take away what an earlier, longer report left."""
-        self._file.write(self._tail.replace("$note", ""))
+    def close(self, *, interrupted: bool = False) -> None:
+        """Finish the table and take away what an earlier, longer report left.
+
+        Args:
+            interrupted: Whether photos are missing, which the page then says.
+        """
+        note = text.interrupted(self.num_photos) if interrupted else ""
+        self._file.write(page.template("report_tail.html", script=self._assets.script, note=note))
         page.finish_part(self._file, self._part, self.path)
         for name in ("photos", "thumbnails"):
             for path in (self.folder / name).iterdir():

@@ -104,6 +104,18 @@ def failure(failed: Failure, message: str) -> str:
     return f'<p class="error"><strong>Not located.</strong> {escape(message)}</p>'
 
 
+def interrupted(num_photos: int) -> str:
+    """Remark on a page that was finished before its time.
+
+    Args:
+        num_photos: Photos on it.
+
+    Returns:
+        HTML.
+    """
+    return f'<p class="warning">Interrupted: only the first {words.plural(num_photos, "photo")}.</p>'
+
+
 def _warnings(answer: Prediction) -> str:
     return "".join(f'<p class="warning">Note: {escape(text)}.</p>' for text in answer.warnings)
 

@@ -24,6 +24,9 @@ function distance(km) {
 /** Mean length in km of the edges of the cells of a level (s2metrics.cc, kAvgEdge). */
 const edgeKm = (level) => 1.459213746386106 * 0.5 ** level * EARTH_RADIUS_KM;
 
+/** How much of the ground a shade covers: the likelier, the more. */
+const opacity = (shade) => 0.16 + (0.72 * shade) / (SHADES - 1);
+
 /** Text of a point. */
 const pointText = (lat, lng) =>
   `${Math.abs(lat).toFixed(3)}° ${lat >= 0 ? "N" : "S"}, ${Math.abs(lng).toFixed(3)}° ${lng >= 0 ? "E" : "W"}`;
@@ -38,7 +41,7 @@ class WorldMap {
     this.buffer = document.createElement("canvas");
     const lines = (strings) => strings.map((text) => readLine(text, outline.steps_per_degree));
     const land = lines(outline.land);
-    this.land = land.map((ring) => withBox(unroll(ring)));
+    this.land = land.map((ring) => withBox(unrollRing(ring.slice(0, -1))));
     this.coasts = land.flatMap(withoutSeam).map((line) => withBox(unroll(line)));
     this.borders = lines(outline.borders).map((line) => withBox(unroll(line)));
     this.countries = outline.countries;
@@ -47,7 +50,7 @@ class WorldMap {
     this.level = 0;
     this.scene = null;
     this.dots = []; // points of an overview: {lat, lng, text, kind, act}
-    this.view = { x: 0.5, y: 0.42, scale: 1 };
+    this.view = { x: 0.5, y: 0.435, scale: 1 };
     this.onLevel = () => {};
     this.readColors();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -132,7 +135,7 @@ class WorldMap {
     view.y = half >= 0.5 ? 0.5 : Math.min(Math.max(view.y, half), 1 - half);
     if (this.follow && this.scene) {
       const kmPerPixel = this.kmPerPixel();
-      const fine = this.scene.levels.filter((level) => edgeKm(level) / kmPerPixel >= 14);
+      const fine = this.scene.levels.filter((level) => edgeKm(level) / kmPerPixel >= 10);
       const level = fine.at(-1) ?? this.scene.levels[0];
       if (level !== this.level) this.setLevel(level);
     }
@@ -158,8 +161,18 @@ class WorldMap {
     this.fit({ x0, x1, y0, y1 }, animate);
   }
 
+  /** Show all dots of an overview. */
+  fitDots(animate = true) {
+    const xs = this.dots.map((dot) => toX(dot.lng)).sort((a, b) => a - b), ys = this.dots.map((dot) => toY(dot.lat));
+    if (!xs.length) return this.world(animate);
+    const gaps = xs.map((x, k) => (k ? x - xs[k - 1] : x + 1 - xs.at(-1))), widest = Math.max(...gaps);
+    const x0 = xs[gaps.indexOf(widest)], center = (Math.min(...ys) + Math.max(...ys)) / 2, reach = 0.02;
+    const high = (Math.max(...ys) - Math.min(...ys)) / 2 + reach;
+    this.fit({ x0: x0 - reach, x1: x0 + 1 - widest + reach, y0: center - high, y1: center + high }, animate);
+  }
+
   world(animate = true, x = 0.5) {
-    this.glide({ x, y: 0.42, scale: this.minScale() }, animate);
+    this.glide({ x, y: 0.435, scale: this.minScale() }, animate);
   }
 
   /** Move to a point, as near as its surroundings can be told. */
@@ -268,9 +281,10 @@ class WorldMap {
     this.stepLevel(step);
   }
 
+  /** Pixels of a point; one beyond the edge of the map, near a pole, is put at the edge. */
   toScreen(lat, lng) {
-    const dx = toX(lng) - this.view.x;
-    return [this.width / 2 + (dx - Math.round(dx)) * this.view.scale, this.height / 2 + (toY(lat) - this.view.y) * this.view.scale];
+    const dx = toX(lng) - this.view.x, y = Math.min(Math.max(toY(lat), 0.015), 0.985);
+    return [this.width / 2 + (dx - Math.round(dx)) * this.view.scale, this.height / 2 + (y - this.view.y) * this.view.scale];
   }
 
   /** What lies under the pointer: {text, act}, or null. */
@@ -341,9 +355,11 @@ class WorldMap {
     const ramp = this.section.querySelector(".ramp");
     if (!ramp) return;
     const context = ramp.getContext("2d");
+    context.clearRect(0, 0, ramp.width, ramp.height);
     this.shades.forEach((shade, k) => {
+      context.globalAlpha = opacity(k);
       context.fillStyle = shade;
-      context.fillRect((k * ramp.width) / SHADES, 0, ramp.width / SHADES + 1, ramp.height);
+      context.fillRect((k * ramp.width) / SHADES, 0, ramp.width / SHADES, ramp.height);
     });
   }
 
@@ -375,12 +391,21 @@ class WorldMap {
         this.stroke(context, this.scene.lines.circles.slice(0, 1), colors.circle, 1.8, [7, 5]);
       }
     }
-    this.taken = [];
+    this.taken = this.covered();
     if (this.scene) this.paintPoints(context);
     this.paintDots(context);
     if (this.layers.names) this.paintNames(context);
     this.paintScale(context);
     this.canvas.dataset.painted = String(Number(this.canvas.dataset.painted ?? 0) + 1);
+  }
+
+  /** Boxes of the controls on the map, where names would not be seen. */
+  covered() {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    return [...this.section.querySelectorAll(".zoom, .layers, .level")].map((control) => {
+      const box = control.getBoundingClientRect();
+      return [box.left - left, box.top - top, box.right - left, box.bottom - top];
+    });
   }
 
   start(context) {
@@ -439,28 +464,20 @@ class WorldMap {
       const rank = Math.log(density(cell) / floor) / span;
       if (rank >= 0) groups[Math.min(Math.floor(rank * SHADES), SHADES - 1)].push(shape(cell));
     }
-    const paper = this.buffer.getContext("2d");
-    this.start(paper);
+    const paper = this.buffer.getContext("2d"), wide = edgeKm(this.level) / this.kmPerPixel();
     groups.forEach((shapes, k) => {
       if (!shapes.length) return;
+      this.start(paper);
       this.path(paper, shapes, true);
       paper.fillStyle = paper.strokeStyle = this.shades[k];
-      paper.lineWidth = 0.6; // closes the seams between neighbors
       paper.fill();
+      paper.lineWidth = 0.6;
+      if (wide > 9) paper.globalCompositeOperation = "destination-out"; // seams: shown, or closed where cells are small
       paper.stroke();
-    });
-    const wide = edgeKm(this.level) / this.kmPerPixel();
-    if (wide > 9) {
-      this.path(paper, groups.flat(), true);
-      paper.globalCompositeOperation = "destination-out";
-      paper.lineWidth = 0.5;
-      paper.globalAlpha = Math.min(1, (wide - 9) / 20);
-      paper.stroke();
-      paper.globalAlpha = 1;
       paper.globalCompositeOperation = "source-over";
-    }
-    context.globalAlpha = 0.8;
-    context.drawImage(this.buffer, 0, 0, this.width, this.height);
+      context.globalAlpha = opacity(k);
+      context.drawImage(this.buffer, 0, 0, this.width, this.height);
+    });
     context.globalAlpha = 1;
   }
 

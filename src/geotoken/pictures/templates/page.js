@@ -18,7 +18,7 @@ for (const box of section.querySelectorAll("[data-layer]")) {
 }
 
 map.onLevel = (level) => {
-  const levels = map.scene.levels, text = `level ${level}, about ${distance(edgeKm(level))} wide`;
+  const levels = map.scene.levels, text = `level ${level} · about ${distance(edgeKm(level))}`;
   slider.max = levels.length - 1;
   slider.value = levels.indexOf(level);
   slider.setAttribute("aria-valuetext", text);
@@ -83,7 +83,7 @@ function overview(table) {
     }
   }
   for (const row of rows) row.words = row.textContent.toLowerCase();
-  map.world(false);
+  map.fitDots(false);
 
   const filter = document.getElementById("filter");
   const sift = () => {

@@ -1,0 +1,259 @@
+"""`--map` and `--report` opened in a real browser: they run, they fetch nothing, they can be used."""
+
+import json
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from geotoken import cells
+from geotoken.cli import app
+from geotoken.pictures.tree import decode_tree
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = "<img src=x onerror=alert(1)>'&.jpg"
+SQUARE = {"type": "Polygon", "coordinates": [[[170, -20], [-170, -20], [-170, 0], [170, 0], [170, -20]]]}
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_model, examples, tmp_path_factory):
+    """Map and report of two photos, one with a hostile name, and a file that is no photo."""
+    folder = tmp_path_factory.mktemp("pictures")
+    photos = folder / "photos"
+    photos.mkdir()
+    shutil.copy(examples / "himeji-castle.jpg", photos / "b.jpg")
+    shutil.copy(examples / "sydney-opera-house.jpg", photos / HOSTILE)
+    (photos / "a.jpg").write_text("no photo", encoding="utf-8")
+    flags = ["--map", str(folder / "map.html"), "--report", str(folder / "report"), "--json"]
+    result = CliRunner().invoke(app, ["locate", str(photos), "--model", str(tiny_model), *flags])
+    assert result.exit_code == 4, result.output
+    assert len(json.loads(result.stdout)) == 3
+    return folder
+
+
+@contextmanager
+def opened(browser, path, **options):
+    """A page; at the end, it must have been silent and have asked for nothing but files."""
+    context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}} | options)
+    page = context.new_page()
+    trouble = []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", lambda dialog: trouble.append(dialog.message))
+    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or trouble.append(r.url))
+    page.goto(path.as_uri())
+    wait_for_paint(page)
+    yield page
+    assert trouble == []
+    context.close()
+
+
+def wait_for_paint(page):
+    page.wait_for_function("!map.waiting && Number(map.canvas.dataset.painted) > 0")
+
+
+def picture_of(page):
+    """The pixels of the map, shape (H, W, 4)."""
+    wait_for_paint(page)
+    size, data = page.evaluate(
+        """() => { const { width, height } = map.canvas;
+        return [[height, width], Array.from(map.context.getImageData(0, 0, width, height).data)]; }"""
+    )
+    return np.array(data, dtype=np.uint8).reshape(*size, 4)
+
+
+def test_the_slider_changes_the_cells_and_is_said(browser, pictures):
+    with opened(browser, pictures / "map.html") as page:
+        before = picture_of(page)
+        slider = page.get_by_role("slider")
+        slider.focus()
+        page.keyboard.press("Home")
+        assert "level 0" in slider.get_attribute("aria-valuetext")
+        assert page.evaluate("map.level") == 0
+        assert not page.get_by_label("follow the zoom").is_checked()
+        coarse = picture_of(page)
+        assert (coarse != before).any()
+        page.keyboard.press("End")
+        assert page.evaluate("map.level") == 20
+        assert (picture_of(page) != coarse).any()
+
+
+def test_cells_are_those_of_the_posterior(browser, pictures):
+    with opened(browser, pictures / "map.html") as page:
+        leaves = page.evaluate("cut(map.scene.faces, 30).map((c) => [c.face, c.level, c.i, c.j, c.p])")
+        level, probability = decode_tree(page.evaluate("map.scene.tree"))
+        assert sorted(p for *_, p in leaves) == pytest.approx(sorted(probability), rel=1e-9)
+        assert sum(p for *_, p in leaves) == pytest.approx(1, abs=1e-3)
+        assert page.evaluate("map.scene.faces.reduce((sum, face) => sum + face.p, 0)") == pytest.approx(
+            1, abs=1e-3
+        )
+        # A leaf of the tree in the page is the S2 cell around the middle of its own ring.
+        for face, depth, i, j, p in leaves[:: max(1, len(leaves) // 40)]:
+            cell = f"cut(map.scene.faces, 30).find((c) => c.face === {face} && c.level === {depth} && c.i === {i} && c.j === {j})"
+            ring = np.array(page.evaluate(f"corners({cell}, 1)"))
+            x, y, z = (
+                np.cos(np.radians(ring[:, 1])) * np.cos(np.radians(ring[:, 0])),
+                np.cos(np.radians(ring[:, 1])) * np.sin(np.radians(ring[:, 0])),
+                np.sin(np.radians(ring[:, 1])),
+            )
+            cell_id = cells.from_xyz([x.mean(), y.mean(), z.mean()], depth)
+            lat, lng = cells.corners(cell_id)
+            expected = sorted(zip(np.round(lng, 6), np.round(lat, 6), strict=True))
+            assert np.allclose(sorted(map(tuple, np.round(ring, 6))), expected, atol=2e-6)
+            assert page.evaluate(f"areaKm2({cell})") == pytest.approx(
+                float(cells.area_km2(cell_id)), rel=1e-4
+            )
+
+
+def test_rings_run_on_over_the_antimeridian_and_around_poles(browser, pictures):
+    with opened(browser, pictures / "map.html") as page:
+        spans = page.evaluate(
+            """[0, 2, 4].map((level) => Math.max(...cut(map.scene.faces, level)
+            .map((cell) => { const s = shape(cell); return s.x1 - s.x0; })))"""
+        )
+        assert spans[0] == pytest.approx(1, abs=0.01)  # the face around a pole is as wide as the world
+        assert spans[1] <= 0.2501
+        assert spans[2] <= 0.2501
+        found = page.evaluate(
+            "[[0, 179.999], [0, -179.999], [89.99, 5], [-89.99, 5]].map(([a, b]) => cellAt(map.scene.faces, 2, a, b).face)"
+        )
+        assert found == [3, 3, 2, 5]
+
+
+def test_keys_wheel_and_buttons_move_the_map(browser, pictures):
+    with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
+        scale = "map.view.scale"
+        page.get_by_role("application").focus()
+        start = page.evaluate(scale)
+        page.keyboard.press("+")
+        assert page.evaluate(scale) > start
+        page.keyboard.press("w")
+        assert page.evaluate(scale) == page.evaluate("map.minScale()")
+        page.mouse.move(300, 300)
+        page.mouse.wheel(0, -600)
+        page.wait_for_function("map.view.scale > map.minScale()")
+        x = page.evaluate("map.view.x")
+        page.mouse.down()
+        page.mouse.move(200, 300, steps=3)
+        page.mouse.up()
+        assert page.evaluate("map.view.x") > x
+        page.get_by_role("button", name="Show the answer").click()
+        assert page.evaluate(scale) == pytest.approx(start, rel=1e-6)
+        before = picture_of(page)
+        page.get_by_text("Layers").click()
+        page.get_by_label("Cells by probability").uncheck()
+        assert (picture_of(page) != before).any()
+
+
+def test_a_tip_tells_what_is_under_the_pointer(browser, pictures):
+    with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
+        x, y = page.evaluate("map.toScreen(...map.scene.answer)")
+        page.mouse.move(x, y)
+        assert page.locator(".tip").inner_text().startswith("Answer: ")
+        page.mouse.move(x + 60, y + 40)
+        assert "cell of level" in page.locator(".tip").inner_text()
+        row = page.locator(".photo[open] .found .show").nth(3)
+        row.click()
+        x, y = page.evaluate("map.toScreen(map.ring.lat, map.ring.lng)")
+        page.mouse.move(x, y)
+        assert page.locator(".tip").is_visible()
+
+
+def test_photos_of_one_page_are_shown_one_at_a_time(browser, pictures):
+    with opened(browser, pictures / "map.html") as page:
+        entries = page.locator("details.photo")
+        assert entries.count() == 3
+        first = page.evaluate("map.scene.answer")
+        name = entries.nth(2).locator("summary strong").inner_text()
+        entries.nth(2).locator("summary").click()
+        page.wait_for_function(
+            f"map.scene && JSON.stringify(map.scene.answer) !== {json.dumps(json.dumps(first))}"
+        )
+        assert page.locator("details.photo[open]").count() == 1
+        assert name in page.get_by_role("application").get_attribute("aria-label")
+        assert page.locator("details.photo img").evaluate_all(
+            "all => all.every((one) => one.naturalWidth > 0)"
+        )
+        page.locator("details.photo", has_text="Not located").locator("summary").click()
+        page.wait_for_function("map.scene === null")
+
+
+def test_a_region_is_outlined(browser, pictures):
+    with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
+        page.evaluate("map.world()")
+        before = picture_of(page)
+        page.evaluate(
+            f"map.scene.lines.region = regionLines({json.dumps(SQUARE)}).map((l) => withBox(unroll(l))); map.draw()"
+        )
+        changed = (picture_of(page) != before).any(axis=2)
+        assert 20 < changed.sum() < 5000
+        assert np.ptp(np.flatnonzero(changed.any(axis=1))) < 0.2 * len(changed)
+
+
+def test_the_table_sorts_filters_and_leads_to_the_photos(browser, pictures):
+    with opened(browser, pictures / "report" / "index.html") as page:
+        names = page.locator("table.answers tbody tr .name")
+        header = page.get_by_role("columnheader", name="Name")
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == "ascending"
+        rising = names.all_inner_texts()
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == "descending"
+        assert names.all_inner_texts() == rising[::-1]
+        assert HOSTILE.split("/")[-1] in rising
+        page.get_by_role("columnheader", name="50 % radius").get_by_role("button").click()
+        values = page.locator("td[data-label='50 %:']").evaluate_all(
+            "all => all.map((one) => one.dataset.value)"
+        )
+        assert values[-1] == ""
+        assert [float(value) for value in values[:-1]] == sorted(float(value) for value in values[:-1])
+        assert header.get_attribute("aria-sort") is None
+        page.get_by_role("searchbox").fill("himeji")
+        assert page.locator("table.answers tbody tr:visible").count() == 1
+        assert page.get_by_text("1 of 3 photos").is_visible()
+        assert page.evaluate("map.dots.filter((dot) => !dot.hidden).length") == 1
+        page.locator("table.answers tbody tr:visible a").click()
+        wait_for_paint(page)
+        assert "Himeji" in page.locator("article").inner_text()
+        page.get_by_role("link", name="All photos").click()
+        assert page.locator("tr:target").count() == 1
+
+
+@pytest.mark.parametrize("name", ["map.html", "report/index.html", "report/photos/0003.html"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(browser, pictures, name, scheme):
+    size = {"width": 375, "height": 720}
+    with opened(browser, pictures / name, viewport=size, color_scheme=scheme, has_touch=True) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        assert page.locator(".map canvas").first.bounding_box()["height"] > 200
+
+
+def test_thumbnails_of_a_report_carry_nothing_but_pixels(pictures):
+    thumbnails = sorted((pictures / "report" / "thumbnails").iterdir())
+    assert len(thumbnails) == 2
+    for path in thumbnails:
+        with Image.open(path) as image:
+            assert max(image.size) == 240
+            assert not image.getexif()
