@@ -26,8 +26,7 @@ def hostile(prediction):
             near,
             attribution=[HOSTILE] * len(near),
             license=["<b>"] * len(near),
-            source_url=["javascript:alert(1)", 'https://a.example/"onclick="alert(1)']
-            + [None] * (len(near) - 2),
+            source_url=urls,
         ),
     )
 
