@@ -6,10 +6,13 @@ Owns the choice and the form, read by templates/map.js; must not know pages.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from geotoken.pictures.tree import encode_tree
+from geotoken.pictures.tree import encode_tree, thin
 from geotoken.places import largest_near
 from geotoken.prediction import RADIUS_FRACTIONS, Prediction
 from geotoken.words import place_name, printable
+
+MAX_CELLS: Final = 12_000
+"""Cells of one map; a posterior of more is drawn with the least likely ones merged."""
 
 _LABEL_RADII_KM: Final = (1500.0, 400.0, 100.0, 25.0)
 _LABELS_A_RADIUS: Final = 12
@@ -34,7 +37,7 @@ def scene(answer: Prediction, region: Mapping[str, Any] | None = None) -> dict[s
         "place": printable(place_name(answer.place)),
         "radii": [[share, round(answer.radius_km(share), 4)] for share in RADIUS_FRACTIONS],
         "levels": [scheme.level_at(num_tokens) for num_tokens in range(1, scheme.length + 1)],
-        "tree": encode_tree(answer.posterior),
+        "tree": encode_tree(thin(answer.posterior, MAX_CELLS)),
         "candidates": [
             [*_point(found.lat[i], found.lng[i]), float(f"{2.718281828459045 ** found.log_prob[i]:.3g}")]
             for i in range(len(found.lat))
@@ -68,8 +71,5 @@ def _point(lat: float, lng: float) -> list[float]:
 
 def _labels(answer: Prediction) -> list[list[Any]]:
     """The largest settlements around the answer, first those that a wide view shows."""
-    labels: dict[str, list[Any]] = {}
-    for radius_km in _LABEL_RADII_KM:
-        for name, lat, lng in largest_near(answer.lat, answer.lng, radius_km, _LABELS_A_RADIUS):
-            labels.setdefault(f"{name} {lat} {lng}", [name, round(lat, 3), round(lng, 3), radius_km])
-    return list(labels.values())
+    found = largest_near(answer.lat, answer.lng, _LABEL_RADII_KM, _LABELS_A_RADIUS)
+    return [[name, round(lat, 3), round(lng, 3), radius_km] for name, lat, lng, radius_km in found]

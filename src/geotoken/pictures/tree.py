@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken import cells
 from geotoken.decoding import Posterior
 
 Ints = NDArray[np.int64]
@@ -23,6 +24,24 @@ _LEVEL: Final = 4064
 _LETTERS: Final = np.frombuffer(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8
 )
+
+
+def thin(posterior: Posterior, max_cells: int) -> Posterior:
+    """The same distribution in fewer cells: children are merged where their parent is least likely.
+
+    Args:
+        posterior: P cells with their probabilities.
+        max_cells: Cells wanted at most; at least the 6 faces remain.
+
+    Returns:
+        The posterior itself if it is small enough.
+    """
+    divided = _divided(posterior)
+    most_divided = max(max_cells - cells.NUM_FACES, 0) // (4**posterior.scheme.group_size - 1)
+    if len(divided) <= most_divided:
+        return posterior
+    # A cell is at least as likely as one inside it, so the likeliest divided cells are a tree.
+    return _merge(posterior, float(divided[most_divided]))
 
 
 def encode_tree(posterior: Posterior) -> str:
@@ -57,5 +76,41 @@ def decode_tree(text: str) -> tuple[Ints, NDArray[np.float64]]:
     codes = letters[:, 0] << 6 | letters[:, 1]
     is_level = codes >= _LEVEL
     level = (codes[is_level] - _LEVEL)[np.cumsum(is_level) - 1][~is_level]
-    cells = codes[~is_level]
-    return level, np.where(cells < _ZERO, 2.0 ** (-cells / _STEPS), 0.0)
+    steps = codes[~is_level]
+    return level, np.where(steps < _ZERO, 2.0 ** (-steps / _STEPS), 0.0)
+
+
+def _divided(posterior: Posterior) -> NDArray[np.float64]:
+    """Probabilities of the cells that are divided, falling, shape (M,)."""
+    scheme = posterior.scheme
+    found = []
+    for coarse in range(0, scheme.level, scheme.group_size):
+        deeper = posterior.level > coarse
+        if not deeper.any():
+            break
+        above = cells.parent(posterior.cell_id[deeper], coarse)
+        first = np.flatnonzero(np.concatenate([[True], above[1:] != above[:-1]]))
+        found.append(np.add.reduceat(posterior.probability[deeper], first))
+    return -np.sort(-np.concatenate([*found, []]))
+
+
+def _merge(posterior: Posterior, most: float) -> Posterior:
+    """A posterior in which no cell is divided that has a probability of `most` or less."""
+    scheme = posterior.scheme
+    cell_id, level, probability = posterior.cell_id, posterior.level, posterior.probability
+    for fine in range(scheme.level, 0, -scheme.group_size):
+        at = np.flatnonzero(level == fine)
+        coarse = fine - scheme.group_size
+        above, first, count = np.unique(
+            cells.parent(cell_id[at], coarse), return_index=True, return_counts=True
+        )
+        held = np.add.reduceat(probability[at], first) if len(at) else np.empty(0)
+        merged = (count == 4**scheme.group_size) & (held <= most)  # all children are there, none is divided
+        keep = np.ones(len(cell_id), dtype=np.bool_)
+        keep[at] = np.repeat(~merged, count)
+        rows = at[first[merged]]
+        keep[rows] = True
+        cell_id, level, probability = cell_id.copy(), level.copy(), probability.copy()
+        cell_id[rows], level[rows], probability[rows] = above[merged], coarse, held[merged]
+        cell_id, level, probability = cell_id[keep], level[keep], probability[keep]
+    return Posterior(scheme=scheme, cell_id=cell_id, level=level, probability=probability)
