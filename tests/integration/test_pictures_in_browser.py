@@ -177,6 +177,27 @@ def test_keys_wheel_and_buttons_move_the_map(browser, pictures):
         assert (picture_of(page) != before).any()
 
 
+def test_two_fingers_zoom_and_one_moves(browser, pictures):
+    with opened(browser, pictures / "map.html", has_touch=True, reduced_motion="reduce") as page:
+        touch = page.context.new_cdp_session(page)
+
+        def fingers(kind, *points):
+            places = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+        page.evaluate("map.world()")
+        fingers("touchStart", (250, 300), (350, 300))
+        for spread in (20, 60, 100):
+            fingers("touchMove", (250 - spread, 300), (350 + spread, 300))
+        fingers("touchEnd")
+        assert page.evaluate("map.view.scale / map.minScale()") == pytest.approx(3, rel=0.15)
+        x = page.evaluate("map.view.x")
+        fingers("touchStart", (250, 300))
+        fingers("touchMove", (150, 300))
+        fingers("touchEnd")
+        assert page.evaluate("map.view.x") != x
+
+
 def test_a_tip_tells_what_is_under_the_pointer(browser, pictures):
     with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
         x, y = page.evaluate("map.toScreen(...map.scene.answer)")
@@ -249,7 +270,7 @@ def test_the_table_sorts_filters_and_leads_to_the_photos(browser, pictures):
         wait_for_paint(page)
         assert "Himeji" in page.locator("article").inner_text()
         page.get_by_role("link", name="All photos").click()
-        assert page.locator("tr:target").count() == 1
+        page.locator("tr:target").wait_for()
 
 
 @pytest.mark.parametrize("name", ["map.html", "report/index.html", "report/photos/0003.html"])

@@ -69,6 +69,7 @@ else showPhoto(entries.find((entry) => entry.open) ?? null);
 function overview(table) {
   const body = table.tBodies[0], rows = [...body.rows], count = document.getElementById("count");
   section.classList.add("empty");
+  map.canvas.setAttribute("aria-label", "Map of all answers");
   map.dots = rows.filter((row) => row.dataset.lat).map((row) => ({
     lat: Number(row.dataset.lat), lng: Number(row.dataset.lng), row, kind: row.dataset.kind,
     text: `${row.querySelector(".name").textContent}\n${row.querySelector(".place").textContent}`,
