@@ -41,6 +41,8 @@ class Pictures:
 
         self._map_file, self._report = map_file, report
         self._writers: list[MapPage | Report] = []
+        if report == "":
+            raise InputError("--report is empty; give a folder")
         if map_file is not None:
             check_map_file(Path(map_file))
         if report is not None:
@@ -50,10 +52,14 @@ class Pictures:
     def __enter__(self) -> Self:
         from geotoken.pictures import MapPage, Report
 
-        if self._report is not None:
-            self._writers.append(Report(self._report))
-        if self._map_file is not None:
-            self._writers.append(MapPage(self._map_file))
+        try:
+            if self._map_file is not None:
+                self._writers.append(MapPage(self._map_file))
+            if self._report is not None:
+                self._writers.append(Report(self._report))
+        except BaseException:
+            self._discard()
+            raise
         return self
 
     def __exit__(
@@ -62,13 +68,14 @@ class Pictures:
         from geotoken.images.read import printable
         from geotoken.words import plural
 
-        for writer in self._writers:
+        try:
             if kind is None or kind is KeyboardInterrupt:
-                writer.close(interrupted=kind is not None)
-                photos = plural(writer.num_photos, "photo")
-                print(f"wrote {printable(writer.path)}, {photos}", file=sys.stderr, flush=True)
-            else:
-                writer.discard()
+                for writer in self._writers:
+                    writer.close(interrupted=kind is not None)
+                    photos = plural(writer.num_photos, "photo")
+                    print(f"wrote {printable(writer.path)}, {photos}", file=sys.stderr, flush=True)
+        finally:
+            self._discard()
 
     def watch(self, answers: "Iterable[Answer]") -> "Iterator[Answer]":
         """Let answers pass, each once it is in the pictures.
@@ -87,6 +94,11 @@ class Pictures:
                 writer.add(answer, message)
             yield answer
 
+    def _discard(self) -> None:
+        """Take away what is unfinished; nothing where all is finished."""
+        for writer in self._writers:
+            writer.discard()
+
 
 def _check_apart(report: Path, paths: Sequence[str]) -> None:
     """See that the next search for photos would not find the thumbnails of a report.
@@ -97,6 +109,6 @@ def _check_apart(report: Path, paths: Sequence[str]) -> None:
     for path in map(Path, paths):
         if path.is_dir() and report.resolve().is_relative_to(path.resolve()):
             raise InputError(
-                f"the report {report} lies in {path}, where its thumbnails would be taken for photos; "
-                "give a folder outside"
+                f"the report (--report) {report} lies in {path}, where its thumbnails would be taken for "
+                "photos; give a folder outside"
             )

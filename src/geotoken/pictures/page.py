@@ -4,6 +4,7 @@ Owns templates, content security policies and the way files are written; must no
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -28,7 +29,6 @@ SCRIPTS: Final = ("cells.js", "map.js", "page.js")
 """Parts of the script of every page, in order."""
 STYLE: Final = "style.css"
 
-_OUTLINE_ID = ' id="outline"'
 _SUFFIXES = (".html", ".htm")
 _LOCAL = "'self' file:"  # a browser may not count a file as the same origin as the page beside it
 
@@ -99,8 +99,7 @@ class MapPage:
 
     def discard(self) -> None:
         """Give the page up; what was at its place before stays."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        discard_part(self._file, self._part)
 
 
 def check_map_file(path: Path) -> None:
@@ -114,15 +113,17 @@ def check_map_file(path: Path) -> None:
     """
     name = printable(path)
     if path.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"the map is to be {name}; give a file that ends in .html")
+        raise InputError(f"the map (--map) is to be {name}; give a file that ends in .html")
     if path.is_dir():
-        raise InputError(f"the map is to be {name}, which is a folder; give a file, such as {name}/map.html")
+        raise InputError(
+            f"the map (--map) is to be {name}, which is a folder; give a file, such as {name}/map.html"
+        )
     if path.exists() and not path.is_file():
-        raise InputError(f"the map is to be {name}, which is no regular file; give another name")
+        raise InputError(f"the map (--map) is to be {name}, which is no regular file; give another name")
     if not path.parent.is_dir():
-        raise InputError(f"the folder of the map {name} does not exist; make it first")
+        raise InputError(f"the folder of the map (--map) {name} does not exist; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"the folder of the map {name} cannot be written to; choose another")
+        raise InputError(f"the folder of the map (--map) {name} cannot be written to; choose another")
 
 
 def photo_entry(
@@ -186,10 +187,11 @@ def inline_assets() -> Assets:
         The assets.
     """
     style, script = read_template(STYLE), all_scripts()
+    outline = _json_block(outline_json(), ' id="outline"')
     return Assets(
         policy=_policy("data:", f"'sha256-{_digest(style)}'", f"'sha256-{_digest(script)}'"),
         style=f"<style>{style}</style>",
-        script=f"{_json_block(outline_json(), _OUTLINE_ID)}<script>{script}</script>",
+        script=f"{outline}<script>{script}</script>",
     )
 
 
@@ -290,6 +292,18 @@ def finish_part(file: TextIO, part: Path, path: Path) -> None:
     """
     file.close()
     os.replace(part, path)
+
+
+def discard_part(file: TextIO, part: Path) -> None:
+    """Take an unfinished file away; nothing happens if it was finished.
+
+    Args:
+        file: The file, open or not.
+        part: Where it is.
+    """
+    with contextlib.suppress(OSError):  # a full disk
+        file.close()
+    part.unlink(missing_ok=True)
 
 
 def _json_block(content: str, attributes: str = "") -> str:

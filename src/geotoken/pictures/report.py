@@ -115,8 +115,7 @@ class Report:
 
     def discard(self) -> None:
         """Give the table up; pages of photos done so far stay, and so does the table of an earlier report."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        page.discard_part(self._file, self._part)
 
 
 def check_report_folder(folder: Path) -> None:
@@ -128,19 +127,19 @@ def check_report_folder(folder: Path) -> None:
     Raises:
         InputError: If it is a file, holds something that is no report, or cannot be written to.
     """
-    name = printable(folder)
+    what = f"the report (--report) {printable(folder)}"
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"the report is to be in {name}, which is no folder; give a new or empty folder")
+        raise InputError(f"{what} is no folder; give a new or empty folder")
     if not folder.exists():
         if not folder.parent.is_dir():
-            raise InputError(f"the folder around the report {name} does not exist; make it first")
+            raise InputError(f"{what} would lie in a folder that does not exist; make that first")
         if not os.access(folder.parent, os.W_OK | os.X_OK):
-            raise InputError(f"the folder around the report {name} cannot be written to; choose another")
+            raise InputError(f"{what} would lie in a folder that cannot be written to; choose another")
         return
     if not os.access(folder, os.W_OK | os.X_OK | os.R_OK):
-        raise InputError(f"the folder of the report {name} cannot be written to; choose another")
+        raise InputError(f"{what} is a folder that cannot be written to; choose another")
     if not (folder / MARKER).is_file() and any(folder.iterdir()):
-        raise InputError(f"the folder {name} holds something that is no report; give a new or empty folder")
+        raise InputError(f"{what} is a folder with something else in it; give a new or empty folder")
 
 
 def _row(number: str, answer: Prediction, url: str | None) -> str:

@@ -3,6 +3,7 @@
 Owns the choice and the form, read by templates/map.js; must not know pages.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ def scene(answer: Prediction, region: Mapping[str, Any] | None = None) -> dict[s
         "levels": [scheme.level_at(num_tokens) for num_tokens in range(1, scheme.length + 1)],
         "tree": encode_tree(thin(answer.posterior, MAX_CELLS)),
         "candidates": [
-            [*_point(found.lat[i], found.lng[i]), float(f"{2.718281828459045 ** found.log_prob[i]:.3g}")]
+            [*_point(found.lat[i], found.lng[i]), float(f"{math.exp(found.log_prob[i]):.3g}")]
             for i in range(len(found.lat))
         ],
         "neighbors": [

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -23,8 +24,8 @@ def test_both_are_written_and_said(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        f"wrote {tmp_path / 'report' / 'index.html'}, 2 photos",
         f"wrote {tmp_path / 'm.html'}, 2 photos",
+        f"wrote {tmp_path / 'report' / 'index.html'}, 2 photos",
     ]
     assert "cannot read gone.jpg" in (tmp_path / "m.html").read_text(encoding="utf-8")
 
@@ -55,7 +56,25 @@ def test_a_report_among_the_photos_is_refused(tmp_path):
         Pictures(None, str(tmp_path / "report"), [str(tmp_path)])
 
 
+def test_a_report_to_nowhere_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="empty"):
+        Pictures(None, "", [])
+    assert os.listdir(tmp_path) == []
+
+
 def test_destinations_are_checked_before_anything_is_written(tmp_path):
     with pytest.raises(InputError):
         Pictures(str(tmp_path / "m.jpg"), str(tmp_path / "report"), [])
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_leaves_no_unfinished_file(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("geotoken.pictures.page.finish_part", fail)
+    pictures = Pictures(str(tmp_path / "m.html"), None, [])
+    with pytest.raises(OSError, match="no space"), pictures:
+        pass
     assert os.listdir(tmp_path) == []

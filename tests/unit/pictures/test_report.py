@@ -84,7 +84,7 @@ def test_an_interrupted_report_says_so(tmp_path, prediction):
 
 def test_a_folder_with_anything_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match="no report"):
+    with pytest.raises(InputError, match="something else"):
         Report(tmp_path)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
