@@ -32,8 +32,8 @@ def build(
 ) -> None:
     """Make a gallery of photos whose place is known, with the model's encoder."""
     with exit_codes(debug):
+        from geotoken import words
         from geotoken.artifact import find_model
-        from geotoken.cli import words
         from geotoken.cli.terminal import ProgressBar, print_json
         from geotoken.gallery import build_gallery
         from geotoken.images.embed import Encoder
@@ -103,8 +103,8 @@ def info(
 ) -> None:
     """Verify a gallery and tell what is in it."""
     with exit_codes(debug):
+        from geotoken import words
         from geotoken.artifact import find_model
-        from geotoken.cli import words
         from geotoken.cli.terminal import print_facts, print_json
         from geotoken.gallery import Gallery
 

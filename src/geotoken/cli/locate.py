@@ -12,6 +12,7 @@ import typer
 
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
+from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ UNAVAILABLE_METHODS = ("similarity", "reward")
 """Selection methods that need a trained model, which this version does not have."""
 
 _EVIDENCE, _SEARCH = "Evidence", "Search"
+_PICTURES = "Pictures"
 
 
 def locate(
@@ -142,6 +144,24 @@ def locate(
     top_k: Annotated[
         int, typer.Option("--top-k", metavar="N", help="Candidates and neighbors listed at most by --json.")
     ] = 5,
+    map_file: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="FILE.html",
+            help="Write one page with a map of every answer; it works offline.",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write a folder with a table of the answers, a map, and a page for each photo.",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -173,14 +193,16 @@ def locate(
             within=Region.union([Region.parse(text) for text in within]) if within else None,
         )
         photos = find_photos(paths)
+        pictures = Pictures(map_file, report, paths)
         locator = Locator.from_pretrained(model, gallery=gallery, head=head)
-        answers = _locate(locator, photos, options, together=together)
-        if json:
-            num_failed = _print_json(answers, len(photos), top_k)
-        elif together:
-            num_failed = _print_joint_panel(list(answers), locator)
-        else:
-            num_failed = _print_panels(answers, len(photos), locator)
+        with pictures:
+            answers = pictures.watch(_locate(locator, photos, options, together=together))
+            if json:
+                num_failed = _print_json(answers, len(photos), top_k)
+            elif together:
+                num_failed = _print_joint_panel(list(answers), locator)
+            else:
+                num_failed = _print_panels(answers, len(photos), locator)
         exit_after_batch(len(photos), num_failed)
 
 
@@ -314,8 +336,8 @@ def _print_joint_panel(answers: "Sequence[Answer]", locator: "Locator") -> int:
     """Print one panel for all photos; the number of failures is returned."""
     from geotoken.cli.panel import FullPanel, neighbor_labels
     from geotoken.cli.terminal import stdout
-    from geotoken.cli.words import plural
     from geotoken.pipeline import Failure
+    from geotoken.words import plural
 
     located = [answer for answer in answers if not isinstance(answer, Failure)]
     for answer in answers:

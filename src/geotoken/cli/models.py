@@ -17,8 +17,8 @@ app = typer.Typer(help="The models at hand.", no_args_is_help=True)
 def list_models(json: Json = False, debug: Debug = False) -> None:
     """List the models that come with geotoken; nothing is downloaded."""
     with exit_codes(debug):
+        from geotoken import words
         from geotoken.artifact import bundled_models, load_artifact
-        from geotoken.cli import words
         from geotoken.cli.terminal import print_facts, print_json
 
         models = [load_artifact(folder) for folder in bundled_models().values()]
@@ -89,7 +89,7 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 def _in_words(facts: dict[str, Any]) -> dict[str, str]:
-    from geotoken.cli import words
+    from geotoken import words
 
     encoder, gallery, places, scheme = (facts[key] for key in ("encoder", "gallery", "places", "scheme"))
     return {

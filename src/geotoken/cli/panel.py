@@ -12,8 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from geotoken import cells
-from geotoken.cli import words
+from geotoken import cells, words
 from geotoken.cli.areas import RADIUS_KM, other_areas
 from geotoken.gallery import GalleryTable, Neighbors
 from geotoken.geo import haversine_km
