@@ -10,6 +10,7 @@ import errno
 import glob
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -168,7 +169,7 @@ def download(hub_id: HubId, *, kind: str, max_format_version: int, offline: bool
             f"fetch it once with a network: geotoken models pull {hub_id}"
         )
     api = client.HfApi(library_name=LIBRARY, library_version=__version__)
-    with _one_line(f"cannot pull {hub_id}", hub_id):
+    with _transfer(f"cannot pull {hub_id}", hub_id):
         api.model_info(hub_id.repo_id, revision=hub_id.revision)  # or the cache would hide a hub out of reach
         path = api.hf_hub_download(hub_id.repo_id, MANIFEST_NAME, revision=hub_id.revision)
         folder, commit = Path(path).parent, Path(path).parent.name
@@ -237,7 +238,7 @@ def upload(
     operations = [add(name, str(folder / name)) for name in (*names, MANIFEST_NAME)]
     operations.append(add(CARD_NAME, hub_card(card, hub_id.repo_id).encode()))
     api = client.HfApi(library_name=LIBRARY, library_version=__version__)
-    with _one_line(f"cannot push {hub_id}", hub_id), warnings.catch_warnings():
+    with _transfer(f"cannot push {hub_id}", hub_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*commit a data file")  # a gallery's table is meant
         api.create_repo(hub_id.repo_id, private=private or None, exist_ok=True)
         if private and not api.model_info(hub_id.repo_id).private:
@@ -309,24 +310,38 @@ def _client(hub_id: HubId) -> ModuleType:
 
 
 @contextmanager
-def _one_line(failure: str, hub_id: HubId) -> Iterator[None]:
-    """Turn what the client raises into one line, and keep its log to errors.
+def _transfer(failure: str, hub_id: HubId) -> Iterator[None]:
+    """Turn what the client raises into one line; keep its log to errors and its bars to terminals.
 
     Raises:
         ArtifactError: For whatever goes wrong in a transfer.
     """
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     transport: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of whichever httpx it uses
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    hide = (
+        not sys.stderr.isatty()
+        and constants.HF_HUB_DISABLE_PROGRESS_BARS is None  # the user has not said
+        and not are_progress_bars_disabled()
+    )
+    if hide:
+        disable_progress_bars()
     try:
         yield
     except (transport, errors.EntryNotFoundError, OSError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{failure}: {_reason(error, hub_id)}") from error
     finally:
         logger.setLevel(level)
+        if hide:
+            enable_progress_bars()
 
 
 def _reason(error: BaseException, hub_id: HubId) -> str:

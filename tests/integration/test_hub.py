@@ -7,9 +7,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -242,16 +244,29 @@ def hub(tmp_path, monkeypatch):
         thread.start()
         for name, value in environment(server, tmp_path).items():
             monkeypatch.setenv(name, value)
+        # What the client made of its environment when it was first imported, by whichever test.
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(socket, "getaddrinfo", loopback_only(socket.getaddrinfo))
+        monkeypatch.setattr(time, "sleep", lambda _: None)  # between the client's attempts
         monkeypatch.chdir(tmp_path)
         client.close_session()
         yield server
         server.shutdown()
         thread.join()
     client.close_session()
+
+
+def loopback_only(resolve):
+    def guard(host, *arguments, **options):
+        assert host in ("127.0.0.1", b"127.0.0.1"), f"a test wants to reach {host}"
+        return resolve(host, *arguments, **options)
+
+    return guard
 
 
 def environment(server, tmp_path):
