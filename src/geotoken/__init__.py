@@ -10,6 +10,7 @@ from geotoken.version import __version__
 
 if TYPE_CHECKING:
     from geotoken import cells, tokens
+    from geotoken.artifact import pull_from_hub, push_to_hub
     from geotoken.decoding import DecodingOptions
     from geotoken.errors import (
         ArtifactError,
@@ -40,6 +41,8 @@ _MODULE_OF = {
     "Prediction": "prediction",
     "TokenScheme": "tokens",
     "build_gallery": "gallery",
+    "pull_from_hub": "artifact",
+    "push_to_hub": "artifact",
 }
 
 __all__ = [
@@ -60,6 +63,8 @@ __all__ = [
     "__version__",
     "build_gallery",
     "cells",
+    "pull_from_hub",
+    "push_to_hub",
     "tokens",
 ]
 

@@ -31,7 +31,7 @@ LIBRARY: Final = "geotoken"
 _TAGS: Final = ("geotoken", "geolocation", "image-geolocation", "s2")
 _PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ID: Final = re.compile(rf"(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]*))?")
-_MAX_ID_LENGTH: Final = 96
+_MAX_NAME_LENGTH: Final = 96
 _LOG_IN: Final = "log in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -77,7 +77,11 @@ def parse_id(text: str) -> HubId | None:
         return None
     repo_id = match["repo"]
     forbidden = any(part in text for part in ("--", "..")) or repo_id.endswith(".git")
-    return None if forbidden or len(repo_id) > _MAX_ID_LENGTH else HubId(repo_id, match["revision"])
+    return (
+        None
+        if forbidden or len(repo_id.split("/")[1]) > _MAX_NAME_LENGTH
+        else HubId(repo_id, match["revision"])
+    )
 
 
 def need_id(text: str) -> HubId:

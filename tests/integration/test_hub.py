@@ -34,6 +34,10 @@ TOKEN = "hf_" + "x" * 30
 TIMEOUT_S = 60
 
 
+def sha1(content):
+    return hashlib.sha1(content).hexdigest()
+
+
 @dataclass
 class Repo:
     """A repository: the files of each commit, and what branches and tags point at."""
@@ -44,7 +48,7 @@ class Repo:
     refs: dict = field(default_factory=dict)
 
     def commit(self, files, ref="main"):
-        oid = hashlib.sha1(repr((len(self.commits), sorted(files))).encode()).hexdigest()
+        oid = sha1(repr((len(self.commits), sorted(files))).encode())
         self.commits[oid] = dict(files)
         self.refs[ref] = oid
         return oid
@@ -120,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         if found := self.find(repo_id, revision or "main"):
             repo, files, oid = found
             siblings = [{"rfilename": name} for name in files]
-            self.answer(200, {"_id": "1", "id": repo_id, "modelId": repo_id, "sha": oid, "private": repo.private,
+            self.answer(200, {"_id": "1", "id": repo_id, "sha": oid, "private": repo.private,
                               "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})  # fmt: skip
 
     def tree(self, _, repo_id, revision):
@@ -132,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
                         "type": "file",
                         "path": name,
                         "size": len(content),
-                        "oid": hashlib.sha1(content).hexdigest(),
+                        "oid": sha1(content),
                     }
                     for name, content in found[1].items()
                 ],
@@ -147,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(404, "EntryNotFound")
         if name in self.server.spoilt:
             content = bytes(reversed(content))
-        headers = {"X_Repo_Commit": found[2], "ETag": f'"{hashlib.sha1(found[1][name]).hexdigest()}"'}
+        headers = {"X_Repo_Commit": found[2], "ETag": f'"{sha1(found[1][name])}"'}
         start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range") or "") or [0, 0])[1])
         if self.command == "GET" and self.server.cut.get(name, 0) > 0:
             self.server.cut[name] -= 1
@@ -334,7 +338,8 @@ def test_a_model_comes_back_bit_for_bit(hub, model):
 def test_the_hub_gets_a_card_with_front_matter(hub, published):
     files = hub.repos["me/small"].files("main")
     assert set(files) == {
-        "MODEL_CARD.md", "README.md", "config.json", "manifest.json", "mixture/mixture.json", "mixture/prior.npz",
+        "MODEL_CARD.md", "README.md", "config.json", "manifest.json", "mixture/mixture.json",
+        "mixture/prior.npz",
     }  # fmt: skip
     card = files["README.md"].decode()
     assert card.startswith("---\n")
@@ -614,7 +619,7 @@ def test_json(hub, model):
 
 
 def test_a_whole_model_in_processes_of_their_own(hub, tiny_model, tmp_path, examples):
-    """Push, pull, and locate offline with the server gone, through the client's environment variables alone."""
+    """Push, pull, and locate offline, through the client's environment variables alone."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment(hub, tmp_path)}
 
     def call(*arguments, **more):
