@@ -120,7 +120,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
             orientation, gps = _exif(image)  # after load: TIFF turns itself upright while loading
             rgb = _to_rgb(image)
     except _DAMAGE as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = printable(" ".join(str(error).split()) or type(error).__name__)
         raise ImageError(
             f"cannot read {name}: the file is damaged or cut short ({detail}); save it again as JPEG or PNG"
         ) from error

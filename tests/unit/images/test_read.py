@@ -320,6 +320,14 @@ def test_10_bit_heic_is_scaled_to_8():
     assert_same(read(buffer.getvalue()).pixels, np.stack([values >> 8] * 3, axis=2), 2)
 
 
+def test_what_a_decoder_says_is_escaped(monkeypatch):
+    def load(self):
+        raise ValueError("item \x00\x1b[31m of type \u202e")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    assert r"\x00\x1b[31m" in error_of(encode(UPRIGHT, "PNG"))
+
+
 def test_nothing_is_registered_for_the_whole_process():
     code = (
         "import sys, geotoken.images.read; from PIL import Image;"
