@@ -10,6 +10,7 @@ from geotoken.version import __version__
 
 if TYPE_CHECKING:
     from geotoken import cells, tokens
+    from geotoken.artifact import pull_from_hub, push_to_hub
     from geotoken.decoding import DecodingOptions
     from geotoken.errors import (
         ArtifactError,
@@ -42,6 +43,8 @@ _MODULE_OF = {
     "Region": "regions",
     "TokenScheme": "tokens",
     "build_gallery": "gallery",
+    "pull_from_hub": "artifact",
+    "push_to_hub": "artifact",
 }
 
 __all__ = [
@@ -63,6 +66,8 @@ __all__ = [
     "__version__",
     "build_gallery",
     "cells",
+    "pull_from_hub",
+    "push_to_hub",
     "tokens",
 ]
 

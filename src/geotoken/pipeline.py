@@ -108,23 +108,27 @@ class Locator:
         gallery: str | Path | None = None,
         head: str | None = None,
         num_threads: int | None = None,
+        offline: bool = False,
     ) -> "Locator":
-        """Load a model; nothing is downloaded.
+        """Load a model; nothing is downloaded but a model on the hub that is not in the hub's local cache.
 
         Args:
-            model: Name of a bundled model ("mini"), or path of a model folder.
+            model: Name of a bundled model ("mini"), path of a model folder, or "owner/name[@revision]" on
+                the hub (extra `hub`).
             gallery: Folder of another gallery, made with the same encoder; the model's own when None.
             head: Evidence model; the artifact's default when None.
             num_threads: Processor cores for the encoder; all when None.
+            offline: Whether nothing may be downloaded.
 
         Returns:
             The locator.
 
         Raises:
-            ArtifactError: If a folder is missing, damaged, or does not fit.
+            ArtifactError: If a folder is missing, damaged, or does not fit, or cannot be downloaded.
+            DependencyError: If the model is on the hub and the extra `hub` is not installed.
             InputError: If the head is unknown.
         """
-        artifact = load_artifact(model)
+        artifact = load_artifact(model, offline=offline)
         mixture = _load_mixture(artifact, head or artifact.head)
         return cls(
             encoder=Encoder.load(artifact.folder / "encoder", num_threads=num_threads),

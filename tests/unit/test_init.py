@@ -24,6 +24,8 @@ PUBLIC_NAMES = {
     "__version__",
     "build_gallery",
     "cells",
+    "pull_from_hub",
+    "push_to_hub",
     "tokens",
 }
 HEAVY = {"numpy", "onnxruntime", "faiss", "duckdb", "PIL", "shapely", "torch"}

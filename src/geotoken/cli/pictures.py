@@ -90,8 +90,10 @@ class Pictures:
 
         for answer in answers:
             message = describe(answer.error) if isinstance(answer, Failure) else ""
+            located = not isinstance(answer, Failure) and answer.region is not None
+            outline = answer.region.to_geojson() if located else None
             for writer in self._writers:
-                writer.add(answer, message)
+                writer.add(answer, message, outline)
             yield answer
 
     def _discard(self) -> None:

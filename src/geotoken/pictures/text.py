@@ -82,6 +82,9 @@ def article(answer: Prediction) -> str:
         f"Chance within {words.distance(words.AREAS['city'])}": html.escape(words.percent(in_city)),
         f"Chance within {words.distance(REGION_KM)}": html.escape(words.percent(in_region)),
     }
+    if answer.region is not None and answer.region_probability is not None:
+        share = html.escape(words.percent(answer.region_probability))
+        facts["Given that it is"] = f"{escape(answer.region.name)}; the photo alone says {share}"
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     return (
         f'<p class="place">{headline(answer)}</p>'

@@ -12,7 +12,7 @@ COMMANDS = {
     "locate": set(),
     "gallery": {"build", "search", "info"},
     "tokens": {"encode", "decode"},
-    "models": {"list", "info"},
+    "models": {"list", "info", "pull", "push"},
 }
 HEAVY = {"numpy", "torch", "onnxruntime", "faiss", "duckdb", "PIL"}
 
