@@ -84,7 +84,7 @@ def pull(
     """
     with exit_codes(debug):
         from geotoken.artifact import pull_from_hub
-        from geotoken.cli import words
+        from geotoken import words
         from geotoken.cli.terminal import print_facts, print_json
 
         artifact = pull_from_hub(name)
@@ -152,7 +152,7 @@ def _origin(artifact: "Artifact") -> dict[str, str | None]:
 
 
 def _verified(facts: dict[str, Any]) -> str:
-    from geotoken.cli import words
+    from geotoken import words
 
     return f"size and sha256 of {words.plural(facts['num_files'], 'file')} are as in the manifest"
 

@@ -90,8 +90,8 @@ class Pictures:
 
         for answer in answers:
             message = describe(answer.error) if isinstance(answer, Failure) else ""
-            located = not isinstance(answer, Failure) and answer.region is not None
-            outline = answer.region.to_geojson() if located else None
+            region = None if isinstance(answer, Failure) else answer.region
+            outline = None if region is None else region.to_geojson()
             for writer in self._writers:
                 writer.add(answer, message, outline)
             yield answer

@@ -1,8 +1,8 @@
 """What is it worth to know the country, and is a wrong country noticed?
 
-Locates the query photos of seen places (docs/experiments.md) three times: anywhere, in the true country, and in
-a wrong one drawn from the countries of the other photos. The true country is that of the place nearest to the
-true point.
+Locates the query photos of seen places (docs/experiments.md) three times: anywhere, in the true country, and
+in a wrong one drawn from the countries of the other photos. The true country is that of the place nearest to
+the true point.
 """
 
 import argparse
