@@ -136,7 +136,11 @@ def wrap(*rings: Floats) -> shapely.MultiPolygon:
     Returns:
         Valid polygons within `WORLD`; none if there is no area.
     """
-    polygon = to_multipolygon(shapely.make_valid(shapely.Polygon(rings[0], rings[1:])))
+    whole = shapely.Polygon(rings[0], rings[1:])
+    if not whole.is_valid:
+        shell, *holes = (to_multipolygon(shapely.make_valid(shapely.Polygon(ring))) for ring in rings)
+        whole = shell.difference(unite(holes))
+    polygon = to_multipolygon(whole)
     west, _, east, _ = polygon.bounds
     if polygon.is_empty or (west >= -180.0 and east <= 180.0):
         return polygon
