@@ -11,7 +11,7 @@ A country is its land, and what lies within 20 km of its land and is no other co
 border towns that Natural Earth's grid misses come from the place names (tools/build_places.py).
 
 The cells over a country come from the same geometry as at run time, not from Google's S2, whose polygons
-have great-circle edges: along the 49th parallel the two differ by tens of kilometers.
+have great-circle edges: along the 49th parallel the two differ by up to 89 km.
 """
 
 import argparse
@@ -67,17 +67,17 @@ WITHOUT_NUMBER = {
 """Where Natural Earth's areas without an ISO code go; those that are in no list belong to nobody here."""
 UNCLAIMED = {"Scarborough Reef", "Spratly Is."}
 SPLIT = {
-    "CX": {"CC": (96, -13, 98, -11)},
+    "CX": {"CC": [(96, -13, 98, -11)]},
     "FR": {
-        "GF": (-55, 2, -51, 6),
-        "GP": (-62, 15.8, -60.9, 16.6),
-        "MQ": (-61.3, 14.3, -60.7, 15),
-        "RE": (55, -21.5, 56, -20.8),
-        "YT": (45, -13.1, 45.4, -12.5),
+        "GF": [(-55, 2, -51, 6)],
+        "GP": [(-62, 15.8, -60.9, 16.6)],
+        "MQ": [(-61.3, 14.3, -60.7, 15)],
+        "RE": [(55, -21.5, 56, -20.8)],
+        "YT": [(45, -13.1, 45.4, -12.5)],
     },
-    "NL": {"BQ": (-69, 11.9, -62, 18)},
-    "NO": {"BV": (3, -55, 4, -54), "SJ": (-10, 70.5, 40, 82)},
-    "NZ": {"TK": (-173, -10, -171, -8)},
+    "NL": {"BQ": [(-69, 11.9, -62, 18)]},
+    "NO": {"BV": [(3, -55, 4, -54)], "SJ": [(8, 74, 36, 82), (-10, 70.5, -7, 71.5)]},
+    "NZ": {"TK": [(-173, -10, -171, -8)]},
 }
 """Territories with ISO codes of their own, drawn with another by Natural Earth: west, south, east, north."""
 SHARED = {
@@ -180,8 +180,8 @@ def add_settlements(land: dict[str, shapely.MultiPolygon]) -> dict[str, shapely.
     gazetteer = places._load()
     countries = np.repeat(gazetteer.division_countries, np.diff(gazetteer.division_starts))
     points = shapely.points(gazetteer.lng, gazetteer.lat)
-    on_land = shapely.STRtree(list(land.values())).query(points, "dwithin", SEA_KM / KM_PER_DEG)[0]
-    is_far_out = ~np.isin(np.arange(len(points)), on_land)
+    on_land = shapely.STRtree(list(land.values())).query(points, "intersects")[0]
+    is_at_sea = ~np.isin(np.arange(len(points)), on_land)
     grown = dict(land)
     for row, code in enumerate(gazetteer.country_codes):
         own = points[countries == row]
@@ -190,7 +190,8 @@ def add_settlements(land: dict[str, shapely.MultiPolygon]) -> dict[str, shapely.
         missed = ~shapely.intersects(land[code], own)
         distance_km = np.full(len(own), np.inf)
         distance_km[missed] = shapely.distance(land[code], own[missed]) * KM_PER_DEG * scales[missed]
-        added = missed & ((distance_km <= BORDER_KM) | is_far_out[countries == row])
+        is_islet = is_at_sea[countries == row] & (distance_km > SEA_KM)
+        added = missed & ((distance_km <= BORDER_KM) | is_islet)
         disks = [
             scale_lng(point.buffer(SETTLEMENT_KM / KM_PER_DEG, quad_segs=4), 1 / scale)
             for point, scale in zip(own[added], scales[added], strict=True)
@@ -252,8 +253,9 @@ def split_territories(parts: dict[str, list[shapely.Polygon]]) -> None:
         SystemExit: If a territory is not found, or is already there.
     """
     for code, territories in SPLIT.items():
-        for territory, box in territories.items():
-            inside = [part for part in parts[code] if shapely.box(*box).contains(part)]
+        for territory, boxes in territories.items():
+            area = unite([shapely.box(*box) for box in boxes])
+            inside = [part for part in parts[code] if area.contains(part)]
             if not inside or parts.get(territory):
                 raise SystemExit(f"{territory} is not among the polygons of {code}, or has its own")
             parts[territory] = inside

@@ -19,6 +19,7 @@ HALF_EARTH_KM = float(np.pi * EARTH_RADIUS_KM)
 """Distance to the antipode in km; a circle of this radius is the whole Earth."""
 
 _SLACK_KM = 0.002  # more than the rounding of any distance, be it to the antipode or to edges of millimeters
+_MAX_DIAGONAL_KM = 2.4387 * EARTH_RADIUS_KM  # of a cell, at level 0; halved a level (s2metrics.cc, kMaxDiag)
 _NUM_OUTLINE_POINTS = 180
 
 
@@ -64,15 +65,17 @@ class Circle:
         cap_km = HALF_EARTH_KM - self.radius_km if is_large else self.radius_km
 
         center_lat, center_lng = cells.to_lat_lng(cell_ids)
-        corner_lat, corner_lng = cells.corners(cell_ids)
         to_center_km = haversine_km(lat, lng, center_lat, center_lng)
-        to_corners_km = haversine_km(lat, lng, corner_lat, corner_lng)  # (N, 4)
-        own_radius_km = haversine_km(center_lat[:, None], center_lng[:, None], corner_lat, corner_lng)
-        in_cap = to_corners_km.max(axis=1, initial=0) <= cap_km - _SLACK_KM
-        off_cap = to_center_km - own_radius_km.max(axis=1, initial=0) > cap_km + _SLACK_KM
-        rows = np.flatnonzero(~off_cap & (to_corners_km.min(axis=1, initial=np.inf) > cap_km + _SLACK_KM))
-        edge_km = _edge_km(to_xyz(lat, lng), to_xyz(corner_lat[rows], corner_lng[rows]))
-        off_cap[rows] = edge_km > cap_km + _SLACK_KM
+        reach_km = _MAX_DIAGONAL_KM * 0.5 ** cells.level(cell_ids)
+        in_cap = to_center_km + reach_km <= cap_km - _SLACK_KM
+        off_cap = to_center_km - reach_km > cap_km + _SLACK_KM
+        rows = np.flatnonzero(~in_cap & ~off_cap)
+        corner_lat, corner_lng = cells.corners(cell_ids[rows])
+        to_corners_km = haversine_km(lat, lng, corner_lat, corner_lng)  # (M, 4)
+        in_cap[rows] = (to_corners_km <= cap_km - _SLACK_KM).all(axis=1)
+        far = (to_corners_km > cap_km + _SLACK_KM).all(axis=1)
+        rows, corner_lat, corner_lng = rows[far], corner_lat[far], corner_lng[far]
+        off_cap[rows] = _edge_km(to_xyz(lat, lng), to_xyz(corner_lat, corner_lng)) > cap_km + _SLACK_KM
 
         relations = np.full(len(cell_ids), PARTIAL, dtype=np.int8)
         relations[in_cap] = OUTSIDE if is_large else INSIDE

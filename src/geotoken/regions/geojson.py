@@ -7,13 +7,14 @@ References:
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
+import shapely.errors
 
 from geotoken.errors import InputError
 from geotoken.regions.polygons import unite, wrap
@@ -38,30 +39,43 @@ def read_polygons(source: str | PathLike[str] | Mapping[str, Any]) -> shapely.Mu
     """
     what = "the GeoJSON" if isinstance(source, Mapping) else f"{Path(source).name}"
     document = source if isinstance(source, Mapping) else _read(Path(source))
-    polygons = []
-    waiting: list[Any] = [document]
+    try:
+        united = unite([wrap(*rings) for rings in _polygons(document, what)])
+    except shapely.errors.GEOSException as error:
+        raise InputError(f"{what} has polygons that cannot be repaired ({error}); draw them anew") from None
+    if united.is_empty:
+        raise InputError(f"{what} has no polygon with an area; {_ALLOWED}")
+    return united
+
+
+def _polygons(document: Any, what: str) -> Iterator[list[Floats]]:
+    """The rings of each polygon in a GeoJSON value, the outer one first, each of shape (P, 2).
+
+    Raises:
+        InputError: If the value is not GeoJSON, or has points or lines.
+    """
+    waiting = [document]
     while waiting:  # not recursive: a file may be nested deeper than Python's stack
         node = waiting.pop()
         kind = node.get("type") if isinstance(node, Mapping) else None
         if kind == "FeatureCollection":
-            waiting.extend(_members(node, "features", what))
+            waiting += _members(node, "features", what)
         elif kind == "Feature":
-            if node.get("geometry") is not None:  # RFC 7946 allows a feature without a place
-                waiting.append(node["geometry"])
+            geometry = node.get("geometry")
+            waiting += [] if geometry is None else [geometry]  # RFC 7946 allows a feature without a place
         elif kind == "GeometryCollection":
-            waiting.extend(_members(node, "geometries", what))
-        elif kind == "Polygon":
-            polygons.append(_polygon(_members(node, "coordinates", what), what))
-        elif kind == "MultiPolygon":
-            polygons.extend(_polygon(rings, what) for rings in _members(node, "coordinates", what))
+            waiting += _members(node, "geometries", what)
+        elif kind in ("Polygon", "MultiPolygon"):
+            members = _members(node, "coordinates", what)
+            for rings in members if kind == "MultiPolygon" else [members]:
+                if not isinstance(rings, list | tuple):
+                    raise InputError(f"{what} is not GeoJSON: a polygon must be a list of rings")
+                if rings:
+                    yield [_ring(ring, what) for ring in rings]
         elif kind in ("Point", "MultiPoint", "LineString", "MultiLineString"):
             raise InputError(f"{what} has a {kind}, which has no area; {_ALLOWED}")
         else:
-            raise InputError(f"{what} is not GeoJSON: an object has the type {kind!r}; {_ALLOWED}")
-    united = unite(polygons)
-    if united.is_empty:
-        raise InputError(f"{what} has no polygon with an area; {_ALLOWED}")
-    return united
+            raise InputError(f"{what} is not GeoJSON: an object has the type {str(kind)[:40]!r}; {_ALLOWED}")
 
 
 def _read(path: Path) -> Any:
@@ -72,17 +86,16 @@ def _read(path: Path) -> Any:
     """
     try:
         size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise InputError(
-                f"{path.name} has {size / 1e6:.0f} MB; at most {_MAX_BYTES / 1e6:.0f} are read: simplify it"
-            )
-        text = path.read_bytes()
+        text = path.read_bytes() if size <= _MAX_BYTES else b""
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}; give the path of a .geojson file") from None
-    except OSError as error:
+        raise InputError(f"there is no file {str(path)!r}; give the path of a .geojson file") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path.name!r} cannot be read ({why}); give the path of a .geojson file") from None
+    if size > _MAX_BYTES:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}); give the path of a .geojson file"
-        ) from None
+            f"{path.name} has {size / 1e6:.0f} MB; at most {_MAX_BYTES / 1e6:.0f} are read: simplify it"
+        )
     if not text.strip():
         raise InputError(f"{path.name} is empty; it should hold GeoJSON, {_ALLOWED}")
     try:
@@ -102,17 +115,6 @@ def _members(node: Mapping[str, Any], key: str, what: str) -> list[Any]:
     if not isinstance(members, list | tuple):
         raise InputError(f"{what} is not GeoJSON: a {node['type']} must have a list {key!r}")
     return list(members)
-
-
-def _polygon(rings: Any, what: str) -> shapely.MultiPolygon:
-    """A polygon of a list of rings, cut to the map.
-
-    Raises:
-        InputError: If a ring is not one.
-    """
-    if not isinstance(rings, list | tuple):
-        raise InputError(f"{what} is not GeoJSON: a polygon must be a list of rings")
-    return wrap(*(_ring(ring, what) for ring in rings)) if rings else shapely.MultiPolygon()
 
 
 def _ring(ring: Any, what: str) -> Floats:

@@ -93,7 +93,7 @@ class Polygons:
 
 def _edges(geometry: shapely.MultiPolygon) -> shapely.STRtree:
     """Straight edges of polygons within `WORLD`, without those along its own edges."""
-    points, ring = shapely.get_coordinates(shapely.get_rings(geometry.geoms), return_index=True)
+    points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
     pairs = np.stack([points[:-1], points[1:]], axis=1)[ring[:-1] == ring[1:]]  # (E, 2, 2)
     on_border = (np.abs(pairs) == (180.0, 90.0)) & (pairs[:, :1] == pairs[:, 1:])
     return shapely.STRtree(shapely.linestrings(pairs[~on_border.all(axis=1).any(axis=1)]))
@@ -136,7 +136,11 @@ def wrap(*rings: Floats) -> shapely.MultiPolygon:
     Returns:
         Valid polygons within `WORLD`; none if there is no area.
     """
-    polygon = to_multipolygon(shapely.make_valid(shapely.Polygon(rings[0], rings[1:])))
+    whole = shapely.Polygon(rings[0], rings[1:])
+    if not whole.is_valid:
+        shell, *holes = (to_multipolygon(shapely.make_valid(shapely.Polygon(ring))) for ring in rings)
+        whole = shell.difference(unite(holes))
+    polygon = to_multipolygon(whole)
     west, _, east, _ = polygon.bounds
     if polygon.is_empty or (west >= -180.0 and east <= 180.0):
         return polygon

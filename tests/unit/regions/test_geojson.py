@@ -58,6 +58,12 @@ def test_a_bow_tie_is_its_two_triangles():
     assert tie.contains([5, 5, 9, 1], [1, 9, 5, 5]).tolist() == [True, True, False, False]
 
 
+def test_a_hole_takes_away_only_what_is_there():
+    hole = [[8, 8], [8, 14], [14, 14], [14, 8], [8, 8]]
+    region = Region.geojson(polygon(SQUARE, hole, HOLE, HOLE))
+    assert region.contains([9, 12, 5, 2], [9, 12, 5, 2]).tolist() == [False, False, False, True]
+
+
 def test_longitudes_beyond_180_and_a_cut_at_180_are_the_same():
     beyond = Region.geojson(polygon([[170, 0], [190, 0], [190, 10], [170, 10], [170, 0]]))
     before = Region.geojson(polygon([[-190, 0], [-170, 0], [-170, 10], [-190, 10], [-190, 0]]))
@@ -144,6 +150,10 @@ def test_missing_files_and_folders(tmp_path):
         Region.geojson(tmp_path / "none.geojson")
     with pytest.raises(InputError, match="cannot be read"):
         Region.geojson(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        Region.geojson("nul\0.geojson")
+    with pytest.raises(InputError, match="cannot be read"):
+        Region.geojson("x" * 5000 + ".geojson")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@ import dataclasses
 import json
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -186,3 +188,13 @@ def test_drawings_are_valid_geojson_with_outer_rings_counter_clockwise(region):
         assert np.abs(lng).max() <= 180
         assert outer[0] == outer[-1]
         assert np.sum(lng[:-1] * lat[1:] - lng[1:] * lat[:-1]) > 0
+
+
+def test_shapely_is_imported_with_the_first_region_of_polygons():
+    script = (
+        "import sys; from geotoken.regions import Region; Region.near(0, 0, 1).contains(0, 0)\n"
+        "print('shapely' in sys.modules)\n"
+        "Region.bbox(0, 0, 1, 1); print('shapely' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
