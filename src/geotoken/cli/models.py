@@ -83,8 +83,8 @@ def pull(
     What is there and undamaged is not downloaded again. Needs the extra `hub`.
     """
     with exit_codes(debug):
-        from geotoken.artifact import pull_from_hub
         from geotoken import words
+        from geotoken.artifact import pull_from_hub
         from geotoken.cli.terminal import print_facts, print_json
 
         artifact = pull_from_hub(name)
