@@ -145,11 +145,12 @@ class Encoder:
         """Shorter side in pixels below which the encoder would miss detail; for `images.read`."""
         return max(view.side for view in self.config.views)
 
-    def embed(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool = False) -> NDArray[np.float32]:
         """Embed photos; a photo's vector does not depend on the others in the call.
 
         Args:
             photos: B photos as upright RGB, each of shape (H, W, 3), uint8; sizes may differ.
+            for_gallery: Whether the photos go into a gallery; makes no difference to this encoder.
 
         Returns:
             Unit vectors, shape (B, D), float32.

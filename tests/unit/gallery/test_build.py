@@ -4,7 +4,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from geotoken.errors import InputError
-from geotoken.gallery.build import BATCH_SIZE, build_gallery, embed_entries, read_csv
+from geotoken.gallery.build import BATCH_SIZE, build_gallery, embed_entries
 from geotoken.gallery.index import Gallery
 
 
@@ -19,7 +19,8 @@ class MeanColor:
         self.batch_sizes = []
         self.largest_side = 0
 
-    def embed(self, photos):
+    def embed(self, photos, *, for_gallery):
+        assert for_gallery
         self.batch_sizes.append(len(photos))
         self.largest_side = max(self.largest_side, *(max(pixels.shape) for pixels in photos))
         return np.stack([pixels.mean(axis=(0, 1)) for pixels in photos]).astype(np.float32)
@@ -154,17 +155,11 @@ def test_a_source_without_a_usable_photo_is_an_input_error(tmp_path, text, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_unreadable_sources_are_input_errors(tmp_path):
-    (tmp_path / "latin.csv").write_bytes("image,lat,lng\né.png,1,2\n".encode("latin-1"))
-    for name, reason in (
-        ("latin.csv", "it is not text in UTF-8"),
-        ("nowhere.csv", "No such file or directory"),
-    ):
-        with pytest.raises(InputError, match=rf"cannot be read \({reason}\)"):
-            read_csv(tmp_path / name)
+def test_a_folder_without_positions_is_an_input_error_and_leaves_nothing(tmp_path):
     make_photo(tmp_path / "photos" / "a.jpg", RED)
     with pytest.raises(InputError, match=r"none of the 1 photos .* no GPS"):
         build_gallery(tmp_path / "photos", MeanColor(), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_an_occupied_destination_is_refused_before_any_photo_is_read(tmp_path):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.gallery.index import FORMAT_VERSION, KIND, Gallery, check_destination
+from geotoken.gallery.index import Gallery
 from geotoken.gallery.table import GalleryTable
+from geotoken.gallery.write import FORMAT_VERSION, KIND
 from geotoken.manifest import write_manifest
 
 N, D = 30, 6
@@ -95,56 +96,6 @@ def test_another_encoder_is_refused(folder):
             ArtifactError, match=r'my gallery holds vectors of encoder "fake-6" \(6 numbers\)'
         ):
             gallery.check_encoder(name, dim)
-
-
-def test_a_failed_save_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(self, path):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(GalleryTable, "write", fail)
-    with pytest.raises(ArtifactError, match="No space left"):
-        make_gallery().save(tmp_path / "g")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_overwrite_keeps_the_old_gallery(folder, monkeypatch):
-    rename = type(folder).rename
-
-    def fail(self, target):
-        if self.name.startswith(".") and not self.name.endswith("-old"):
-            raise OSError(5, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(type(folder), "rename", fail)
-    with pytest.raises(ArtifactError, match="Input/output error"):
-        make_gallery(5).save(folder, overwrite=True)
-    monkeypatch.undo()
-    assert Gallery.load(folder).size == N
-    assert [path.name for path in folder.parent.iterdir()] == ["my gallery"]
-
-
-def test_overwriting_must_be_asked_for_and_replaces_the_whole_folder(folder):
-    (folder / "stray").write_text("x")
-    with pytest.raises(InputError, match="already is a gallery"):
-        make_gallery(5).save(folder)
-    make_gallery(5).save(folder, overwrite=True)
-    assert Gallery.load(folder).size == 5
-    assert not (folder / "stray").exists()
-    assert [path.name for path in folder.parent.iterdir()] == ["my gallery"]
-
-
-def test_nothing_but_a_gallery_is_ever_overwritten(tmp_path):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "dear.jpg").write_text("x")
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "empty").mkdir()
-    for name in ("photos", "file"):
-        with pytest.raises(InputError, match="exists and is not a gallery"):
-            make_gallery().save(tmp_path / name, overwrite=True)
-    assert (tmp_path / "photos" / "dear.jpg").exists()
-    check_destination(tmp_path / "empty", overwrite=False)
-    make_gallery().save(tmp_path / "empty")
-    assert Gallery.load(tmp_path / "empty").size == N
 
 
 @pytest.mark.parametrize("name", ["index.faiss", "gallery.parquet", "gallery.json"])
