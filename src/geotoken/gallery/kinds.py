@@ -34,7 +34,7 @@ _SCAN_FROM = 8  # where more than 1 / 8 of the rows are asked for, all vectors a
 _DEPTHS = (64, 128, 256, 512, 1024)  # candidates compared exactly
 _READ_COST = 100  # reading a vector from disk takes as long as looking at so many codes
 _TRAINING_ROWS_A_LIST = 40  # FAISS asks for 39
-_HNSW_LINKS, _HNSW_BUILD_EFFORT = 32, 80
+_HNSW_LINKS, _HNSW_BUILD_EFFORT, _MIN_HNSW_BREADTH = 32, 80, 256
 _TUNED_SEED, _TRAINED_SEED = 1, 2
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -213,6 +213,8 @@ def make_approximate(kind: str, blocks: Blocks, shape: tuple[int, int]) -> Any:
         index.pq.cp.min_points_per_centroid = 1
         num_training = num_lists * _TRAINING_ROWS_A_LIST
     training = _sample(blocks(), num_rows, max(num_training, 256), _TRAINED_SEED)[1]
+    if len(training) < 256:  # a code of 4 bits needs 16 rows
+        training = np.resize(training, (256, dim))
     with one_thread():  # as for searches: with two, training took 5 times longer on a busy machine
         index.train(training)
     del training
@@ -241,7 +243,8 @@ def tune(kind: str, faiss_index: Any, vectors: VectorFile) -> tuple[Effort, floa
     greatest = faiss_index.nlist if kind == "ivfpq" else _DEPTHS[-1]
     rows_a_step = num_rows / greatest if kind == "ivfpq" else 2 * _HNSW_LINKS
     tried: list[tuple[float, float, Effort]] = []  # cost, recall, effort
-    breadth = min(_DEPTHS[0], greatest)
+    # The links of a graph lead to its own rows more easily than to a photo that is not in it.
+    breadth = min(_DEPTHS[0] if kind == "ivfpq" else _MIN_HNSW_BREADTH, greatest)
     while True:
         recalls = _recalls(kind, faiss_index, vectors, (own, queries, truth), breadth)
         tried += [

@@ -5,6 +5,7 @@ Owns their two file formats and reading single rows; must not know what a row is
 
 import json
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ class VectorFile:
                 f"{path} holds no vectors ({reason}); fetch or build the gallery again"
             ) from error
         self._lock = threading.Lock()
+        weakref.finalize(self, self._file.close)
+
+    def close(self) -> None:
+        """Close the file; nothing can be read afterwards."""
+        self._file.close()
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read some vectors.
@@ -110,6 +116,7 @@ class TextFile:
             raise ArtifactError(
                 f"{path} cannot be read ({error.strerror}); fetch or build the gallery again"
             ) from error
+        weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -135,7 +142,7 @@ class TextFile:
             with self._lock:
                 lines = [self._read(start, stop) for start, stop in zip(starts, stops, strict=True)]
         try:
-            return [json.loads(line) for line in lines]
+            return [json.loads(line) for _, line in zip(starts, lines, strict=True)]
         except ValueError as error:
             raise ArtifactError(
                 f"{self._path} does not fit its rows; fetch or build the gallery again"
@@ -201,6 +208,8 @@ class TextWriter:
             rows: The texts of each.
         """
         lines = [json.dumps(list(row), ensure_ascii=False).encode() + b"\n" for row in rows]
+        if not lines:
+            return
         self._file.writelines(lines)
         sizes = np.array([len(line) for line in lines], dtype=np.int64)
         self._offsets.append(self._offsets[-1][-1:] + np.cumsum(sizes))

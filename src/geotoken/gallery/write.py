@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +190,9 @@ def _write_index(folder: Path, kind: str, shape: tuple[int, int]) -> str | dict[
         faiss.write_index(make_exact(blocks(), shape[1]), str(folder / INDEX_NAME))
         return EXACT_INDEX
     write_vectors(folder / VECTORS_NAME, blocks(), shape)
-    vectors = VectorFile(folder / VECTORS_NAME)
-    index = make_approximate(kind, vectors.blocks, shape)
-    effort, recall = tune(kind, index, vectors)
+    with closing(VectorFile(folder / VECTORS_NAME)) as vectors:
+        index = make_approximate(kind, vectors.blocks, shape)
+        effort, recall = tune(kind, index, vectors)
     faiss.write_index(index, str(folder / INDEX_NAME))
     return {
         "kind": kind,

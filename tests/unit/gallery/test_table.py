@@ -105,9 +105,10 @@ def test_a_table_with_wrong_columns_or_values_is_an_artifact_error(tmp_path, que
 
 def test_a_table_that_cannot_be_written_is_an_artifact_error(tmp_path):
     (tmp_path / "gallery.parquet").mkdir()
-    with pytest.raises(ArtifactError, match="cannot be written"), TableWriter(tmp_path) as writer:
+    with TableWriter(tmp_path) as writer:
         writer.add(GalleryTable.from_rows(make_rows(2)))
-        writer.finish(row_files=False)
+        with pytest.raises(ArtifactError, match="cannot be written"):
+            writer.finish(row_files=False)
 
 
 def test_the_row_files_of_a_big_gallery_say_the_same_as_its_parquet(tmp_path):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -47,10 +49,7 @@ def test_an_approximate_gallery_is_written_in_layout_2(tmp_path, kind):
 def test_pieces_of_any_size_make_the_same_gallery(tmp_path):
     gallery = make_gallery()
     for name, bounds in (("one", [0, N]), ("many", [0, 1, 1, 17, N])):
-        pieces = (
-            (gallery.vectors[a:b], gallery.table.take(np.arange(a, b)))
-            for a, b in zip(bounds, bounds[1:], strict=False)
-        )
+        pieces = ((gallery.vectors[a:b], gallery.table.take(np.arange(a, b))) for a, b in pairwise(bounds))
         assert write_gallery(tmp_path / name, pieces, encoder_name="fake", dim=D) == N
     one, many = Gallery.load(tmp_path / "one"), Gallery.load(tmp_path / "many")
     np.testing.assert_array_equal(one.vectors, many.vectors)
