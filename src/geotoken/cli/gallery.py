@@ -240,10 +240,8 @@ def info(
         checked = {}
         if recall is not None:
             checked["checksums"] = "verified"
-            checked["recall@15"] = (
-                f"{recall.recall_at_15:.3f} of an exact search, over {recall.num_queries} photos; "
-                f"{recall.search_ms:.1f} ms a search"
-            )
+            share = f"{recall.recall_at_15:.3f} of an exact search"
+            checked["recall@15"] = f"{share}, over {words.plural(recall.num_queries, 'photo')}"
         print_facts(
             {
                 "folder": facts["folder"],

@@ -279,7 +279,7 @@ def to_units(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """Scale vectors to length 1.
 
     Args:
-        vectors: Shape (B, D), D at least 1.
+        vectors: Vectors of shape (B, D), D at least 1.
         name: What they are, for error messages.
 
     Returns:
