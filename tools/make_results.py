@@ -25,6 +25,7 @@ MODEL = ROOT / "src" / "geotoken" / "data" / "models" / "mini"
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "experiments.md",
+    ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "quickstart.md",
     MODEL / "MODEL_CARD.md",
 )
@@ -183,9 +184,35 @@ def limits() -> str:
     )
 
 
+def galleries() -> str:
+    """Search of a gallery that is just small enough for the exact index, and of a big one."""
+    exact = result("gallery")
+    big = exact["big"]
+    exact_ms, big_ms = exact["search_ms_per_query"], big["search_ms_per_query"]
+    return "\n".join(
+        [
+            f"| measured | exact, {exact['num_photos']:,} x {exact['dim']} "
+            f"| {big['index']['kind']}, {big['num_photos']:,} x {big['dim']} |",
+            "| --- | --- | --- |",
+            f"| recall@{big['k']} of exact, {big['num_queries']} new queries | 1 "
+            f"| {big['recall_at_15']:.3f} |",
+            f"| a query, ms (CPU) | {exact_ms['single']['median']:.1f} ({exact_ms['single']['cpu']:.1f}) "
+            f"| {big_ms['median']:.1f} ({big_ms['cpu']:.1f}) |",
+            f"| the same with an owner and near-duplicates excluded, ms "
+            f"| {exact_ms['1 % excluded']['median']:.1f} | {big_ms['1 % excluded']:.1f} |",
+            f"| the same with half of the Earth excluded, ms "
+            f"| {exact_ms['half excluded']['median']:.1f} | {big_ms['half excluded']:.1f} |",
+            f"| memory that loading and searching take, MB | | {big['memory_mb']['growth']:.0f} |",
+            f"| index file, MB | | {big['index_mb']:.0f} |",
+            f"| loading, with all checksums, s | | {big['load_s']:.1f} |",
+            f"| making the folder from vectors, s | | {big['build_s']:.0f} |",
+        ]
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits)
+    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits, galleries)
 }
 
 

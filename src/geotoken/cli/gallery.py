@@ -122,8 +122,7 @@ def remove(
             facts = {"num_removed": report.num_removed, "num_photos": report.num_photos}
             print_json({"folder": str(gallery), **facts})
         else:
-            left = words.plural(report.num_photos, "photo")
-            print(f"{words.plural(report.num_removed, 'photo')} removed, {left} left")
+            print(f"{words.plural(report.num_removed, 'photo')} removed, {report.num_photos:,} left")
 
 
 @app.command("merge")

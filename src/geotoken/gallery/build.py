@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,7 +182,7 @@ def add_photos(
     if report.num_added:
         write_gallery(
             out,
-            chain(gallery.pieces(), _pieces(shards)),
+            _grown(gallery, shards),
             encoder_name=encoder.name,
             dim=encoder.dim,
             kind=kind,
@@ -362,6 +362,12 @@ def _find_position(
 def _pieces(shards: Shards) -> Pieces:
     for vectors, record in zip(shards.vectors(), shards.records(), strict=True):
         yield vectors, GalleryTable.from_rows(record["rows"])
+
+
+def _grown(gallery: Gallery, shards: Shards) -> Pieces:
+    yield from gallery.pieces()
+    gallery.close()  # so that its folder can be replaced
+    yield from _pieces(shards)
 
 
 def _partial(out: Path) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geotoken.errors import InputError
 from geotoken.gallery.build import Duplicate, kept_kind
@@ -145,7 +146,7 @@ def reindex_gallery(folder: str | os.PathLike[str], *, index: str = "auto") -> E
     gallery = Gallery.load(folder)
     num_photos = write_gallery(
         Path(folder),
-        gallery.pieces(),
+        _select(gallery, np.ones(gallery.size, dtype=np.bool_)),
         encoder_name=gallery.encoder_name,
         dim=gallery.dim,
         kind=index,
@@ -154,12 +155,14 @@ def reindex_gallery(folder: str | os.PathLike[str], *, index: str = "auto") -> E
     return EditReport(num_photos, 0, [])
 
 
-def _select(gallery: Gallery, kept: np.ndarray) -> Pieces:
+def _select(gallery: Gallery, kept: NDArray[np.bool_]) -> Pieces:
+    """The rows that are kept; the gallery is closed after the last, so that its folder can be replaced."""
     first = 0
     for vectors, table in gallery.pieces():
         rows = np.flatnonzero(kept[first : first + len(table)])
         yield vectors[rows], table.take(rows)
         first += len(table)
+    gallery.close()
 
 
 def _join(galleries: Sequence[Gallery], names: Sequence[str], duplicates: list[Duplicate]) -> Pieces:
@@ -178,3 +181,4 @@ def _join(galleries: Sequence[Gallery], names: Sequence[str], duplicates: list[D
                 rows.append(row)
             chosen = np.array(rows, dtype=np.int64)
             yield vectors[chosen], table.take(chosen)
+        gallery.close()

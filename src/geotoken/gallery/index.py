@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geotoken.errors import ArtifactError, InputError
 from geotoken.gallery.kinds import KINDS, ApproximateIndex, Effort, ExactIndex, make_exact
 from geotoken.gallery.search import Exclusion, Neighbors, search_index
-from geotoken.gallery.storage import BLOCK_ROWS, VectorFile
+from geotoken.gallery.storage import BLOCK_ROWS, StoredStrings, VectorFile
 from geotoken.gallery.table import ROWS_NAME, TABLE_NAME, TEXT_NAME, GalleryTable, open_stored
 from geotoken.gallery.write import (
     CONFIG_NAME,
@@ -27,6 +27,8 @@ from geotoken.gallery.write import (
     write_gallery,
 )
 from geotoken.manifest import verify_manifest
+
+_MAX_EFFORT = 1 << 20  # more than any index needs
 
 
 class Gallery:
@@ -100,7 +102,7 @@ class Gallery:
             encoder_name, dim, described = config["encoder"], config["dim"], config["index"]
             effort = None if isinstance(described, str) else _read_effort(described)
             faiss_index = faiss.read_index(str(root / INDEX_NAME))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise ArtifactError(f"{root} is not a gallery ({reason}); fetch or build it again") from error
         index: ExactIndex | ApproximateIndex
@@ -141,6 +143,13 @@ class Gallery:
             overwrite=overwrite,
         )
         self._folder = root.resolve()
+
+    def close(self) -> None:
+        """Close the files of a gallery whose rows stay on disk; it cannot be searched afterwards."""
+        if isinstance(self._index, ApproximateIndex):
+            self._index.vectors.close()
+        if isinstance(self.table.id, StoredStrings):
+            self.table.id.close()
 
     def pieces(self) -> Iterator[tuple[NDArray[np.float32], GalleryTable]]:
         """Read the whole gallery, some thousand rows at a time.
@@ -264,7 +273,8 @@ class Gallery:
 
 def _read_effort(described: dict[str, Any]) -> Effort:
     effort = Effort(int(described["breadth"]), int(described["depth"]))
-    if described["kind"] not in KINDS[1:] or min(effort.breadth, effort.depth) < 1:
+    possible = all(1 <= value <= _MAX_EFFORT for value in (effort.breadth, effort.depth))
+    if described["kind"] not in KINDS[1:] or not possible:
         raise ValueError(f"its index is {described}")
     return effort
 

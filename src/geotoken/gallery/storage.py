@@ -106,17 +106,25 @@ def write_vectors(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tupl
 class TextFile:
     """Lines of JSON, each the list of a row's texts, of which a few are read at a time. Safe for threads."""
 
-    def __init__(self, path: Path, offsets: NDArray[np.int64]) -> None:
+    def __init__(self, path: Path, offsets: NDArray[np.int64], width: int) -> None:
         self._path = path
         self._offsets = offsets  # where each line begins, and the end of the last: shape (N + 1,)
+        self._width = width  # texts of a row
         self._lock = threading.Lock()
         try:
+            num_bytes = path.stat().st_size
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise ArtifactError(
                 f"{path} cannot be read ({error.strerror}); fetch or build the gallery again"
             ) from error
         weakref.finalize(self, self._file.close)
+        if not len(offsets) or offsets[0] or offsets[-1] != num_bytes or (np.diff(offsets) < 0).any():
+            raise ArtifactError(self._misfit())
+
+    def close(self) -> None:
+        """Close the file; nothing can be read afterwards."""
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -142,11 +150,20 @@ class TextFile:
             with self._lock:
                 lines = [self._read(start, stop) for start, stop in zip(starts, stops, strict=True)]
         try:
-            return [json.loads(line) for _, line in zip(starts, lines, strict=True)]
-        except ValueError as error:
-            raise ArtifactError(
-                f"{self._path} does not fit its rows; fetch or build the gallery again"
-            ) from error
+            return [self._parse(line) for _, line in zip(starts, lines, strict=True)]
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(self._misfit()) from error
+
+    def _parse(self, line: bytes) -> list[str | None]:
+        texts = json.loads(line)
+        if not isinstance(texts, list) or len(texts) != self._width:
+            raise ValueError(f"not a list of {self._width}")
+        if not all(text is None or isinstance(text, str) for text in texts):
+            raise ValueError("not a list of texts")
+        return texts
+
+    def _misfit(self) -> str:
+        return f"{self._path} does not fit its rows; fetch or build the gallery again"
 
     def _read(self, start: int, stop: int) -> bytes:
         self._file.seek(start)
@@ -178,6 +195,10 @@ class StoredStrings:
     def shape(self) -> tuple[int]:
         """(N,), as an array has it."""
         return (len(self),)
+
+    def close(self) -> None:
+        """Close the file, and so every column of it."""
+        self._file.close()
 
     def __getitem__(self, rows: Any) -> Any:
         if isinstance(rows, int | np.integer):

@@ -239,7 +239,7 @@ def open_stored(folder: Path) -> GalleryTable:
     path = folder / ROWS_NAME
     try:
         rows = np.load(path, allow_pickle=False).astype(_ROW, casting="equiv").reshape(-1)
-        file = TextFile(folder / TEXT_NAME, np.ascontiguousarray(rows["offset"]))
+        file = TextFile(folder / TEXT_NAME, np.ascontiguousarray(rows["offset"]), len(TEXT_COLUMNS))
         texts = {name: file.column(position) for position, name in enumerate(TEXT_COLUMNS)}
         lat, lng = (np.ascontiguousarray(rows[name][:-1]) for name in ("lat", "lng"))
         return GalleryTable(**texts, lat=lat, lng=lng)

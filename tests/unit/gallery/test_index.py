@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,74 @@ def test_a_file_of_another_kind_is_refused_even_with_a_right_hash(folder, name, 
     with pytest.raises(ArtifactError, match=r"not a gallery|not the table of a gallery") as caught:
         Gallery.load(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def big(tmp_path):
+    """A folder as a big gallery has it."""
+    make_gallery().save(tmp_path / "big", index="ivfpq")
+    return tmp_path / "big"
+
+
+def test_a_big_gallery_comes_back_the_same_but_for_16_bits(big):
+    gallery, loaded = make_gallery(), Gallery.load(big)
+    assert (loaded.size, loaded.dim, loaded.encoder_name, loaded.index_kind) == (N, D, "fake-6", "ivfpq")
+    np.testing.assert_allclose(loaded.vectors, gallery.vectors, atol=5e-4)
+    for name in ("id", "owner", "coord_precision", "lat", "lng"):
+        assert list(getattr(loaded.table, name)) == list(getattr(gallery.table, name))
+    query = np.random.default_rng(1).normal(size=(1, D)).astype(np.float32)
+    a, b = loaded.search(query, 7)[0], gallery.search(query, 7)[0]
+    assert (list(a.row), a.id) == (list(b.row), b.id)
+    assert loaded.info()["coord_precision"] == {"city": 4, "unknown": N - 4}
+    assert re.fullmatch(r"IVF-PQ, 1 of 1 lists, \d+ candidates compared exactly", loaded.info()["index"])
+
+
+def test_a_gallery_in_memory_is_exact_whatever_it_is_saved_as(tmp_path):
+    gallery = make_gallery()
+    gallery.save(tmp_path / "g", index="hnsw")
+    assert gallery.index_kind == "exact"
+    assert Gallery.load(tmp_path / "g").index_kind == "hnsw"
+
+
+def test_pieces_are_the_rows_in_order(big):
+    ((vectors, table),) = Gallery.load(big).pieces()
+    assert (vectors.shape, len(table)) == ((N, D), N)
+    assert isinstance(table.id, np.ndarray)
+
+
+def test_a_closed_gallery_lets_go_of_its_files(big):
+    gallery = Gallery.load(big)
+    gallery.close()
+    with pytest.raises(ValueError, match="closed file"):
+        gallery.vectors  # noqa: B018
+    with pytest.raises(ValueError, match="closed file"):
+        gallery.table.id[0]
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "rows.npy", "text.jsonl"])
+def test_a_damaged_file_of_a_big_gallery_is_refused(big, name):
+    (big / name).write_bytes((big / name).read_bytes()[:-3])
+    with pytest.raises(ArtifactError, match=f"{name} has .* bytes instead of"):
+        Gallery.load(big)
+    remake_manifest(big)
+    with pytest.raises(ArtifactError, match="again"):
+        Gallery.load(big).vectors  # noqa: B018
+    (big / name).unlink()
+    remake_manifest(big)
+    with pytest.raises(ArtifactError, match=f"has no {name}"):
+        Gallery.load(big)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [5, [], {}, {"kind": "best", "breadth": 1, "depth": 1}, {"kind": "ivfpq", "breadth": 0, "depth": 1}],
+)
+def test_an_index_that_is_described_wrongly_is_refused(big, index):
+    config = json.loads((big / "gallery.json").read_text())
+    (big / "gallery.json").write_text(json.dumps(config | {"index": index}))
+    remake_manifest(big)
+    with pytest.raises(ArtifactError, match="is not a gallery"):
+        Gallery.load(big)
 
 
 def test_parts_of_different_galleries_are_refused(folder, tmp_path):

@@ -13,7 +13,7 @@ def texts(tmp_path):
     writer.add(TEXTS[:20])
     writer.add([])
     writer.add(TEXTS[20:])
-    return TextFile(tmp_path / "text.jsonl", writer.close())
+    return TextFile(tmp_path / "text.jsonl", writer.close(), 2)
 
 
 def test_vectors_come_back_rounded_to_16_bits_in_any_order(tmp_path):
@@ -68,10 +68,23 @@ def test_a_column_is_indexed_like_an_array(texts):
         column[50]
 
 
-def test_texts_that_do_not_fit_their_offsets_are_artifact_errors(tmp_path):
-    (tmp_path / "text.jsonl").write_text('["a"]\n["b"]\n')
-    file = TextFile(tmp_path / "text.jsonl", np.array([0, 3, 12]))
+@pytest.mark.parametrize("line", ['["a"', "5", "[]", '["a", "b"]', "[5]", "[" * 5000])
+def test_lines_that_are_not_texts_are_artifact_errors(tmp_path, line):
+    (tmp_path / "text.jsonl").write_text(f'["good"]\n{line}\n')
+    file = TextFile(tmp_path / "text.jsonl", np.array([0, 9, 10 + len(line)]), 1)
+    assert file.take(np.array([0])) == [["good"]]
+    for rows in ([1], [0, 1], [1, 0]):
+        with pytest.raises(ArtifactError, match="does not fit its rows"):
+            file.take(np.array(rows))
+
+
+@pytest.mark.parametrize("offsets", [[], [0], [0, 9], [1, 18], [0, 19], [0, 12, 6, 18], [-1, 18]])
+def test_texts_that_do_not_fit_their_offsets_are_artifact_errors(tmp_path, offsets):
+    (tmp_path / "text.jsonl").write_text('["good"]\n["fine"]\n')
     with pytest.raises(ArtifactError, match="does not fit its rows"):
-        file.take(np.array([0]))
+        TextFile(tmp_path / "text.jsonl", np.array(offsets, dtype=np.int64), 1)
+
+
+def test_a_missing_text_file_is_an_artifact_error(tmp_path):
     with pytest.raises(ArtifactError, match="cannot be read"):
-        TextFile(tmp_path / "nowhere", np.array([0]))
+        TextFile(tmp_path / "nowhere", np.array([0]), 1)
