@@ -2,7 +2,8 @@
 
 Makes a gallery of random vectors (default 100,000 of 512 numbers) and times it. Then makes one of a million
 clustered vectors of 384 numbers under an approximate index, and measures it in a process that only loads and
-searches (`--big-photos 0` leaves that out; it takes some minutes and 4 GB of disk).
+searches (`--big-photos 0` leaves that out; it takes some minutes and 4 GB of disk). Then the same for a smaller
+one under every kind of index.
 `--json` prints the figures; `--out FILE` keeps them. A figure in the docs comes from
 `benchmarks/results/gallery.json`.
 """
@@ -22,6 +23,7 @@ import numpy as np
 
 from common import provenance
 from geotoken.gallery import Exclusion, Gallery, GalleryTable
+from geotoken.gallery.kinds import KINDS
 from geotoken.gallery.write import INDEX_NAME, write_gallery
 from geotoken.manifest import verify_manifest, write_manifest
 
@@ -48,6 +50,12 @@ def main() -> None:
     parser.add_argument("--big-photos", type=int, default=1_000_000, help="0 leaves the big gallery out")
     parser.add_argument("--big-index", default="ivfpq", help="its kind of index")
     parser.add_argument(
+        "--kinds-photos",
+        type=int,
+        default=100_000,
+        help="a gallery under each kind of index; 0 leaves it out",
+    )
+    parser.add_argument(
         "--search-folder", type=Path, help=argparse.SUPPRESS
     )  # the process that only searches
     parser.add_argument("--seed", type=int, default=0)
@@ -72,7 +80,9 @@ def main() -> None:
     }
     report["under_limit"] = report["search_ms_per_query"]["single"]["median"] < LIMIT_MS
     if args.big_photos:
-        report["big"] = measure_big(args)
+        report["big"] = measure_big(args.seed, args.big_photos, args.big_index)
+    if args.kinds_photos:
+        report["kinds"] = {kind: measure_big(args.seed, args.kinds_photos, kind) for kind in KINDS}
     text = json.dumps(report, indent=2)
     if args.out:
         args.out.write_text(text + "\n", encoding="utf-8")
@@ -86,6 +96,8 @@ def main() -> None:
         print(f"load, {name:<28} {milliseconds:8.1f} ms")
     for name, value in report.get("big", {}).items():
         print(f"big, {name:<29} {value}")
+    for kind, figures in report.get("kinds", {}).items():
+        print(f"{kind}: {figures}")
 
 
 def measure_search(args: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -133,17 +145,15 @@ def measure_load(args: argparse.Namespace) -> dict[str, float]:
         }
 
 
-def measure_big(args: argparse.Namespace) -> dict[str, object]:
-    """Make a big gallery, search it in a fresh process, and compare with an exact search."""
+def measure_big(seed: int, num_photos: int, kind: str) -> dict[str, object]:
+    """Make a gallery of clustered vectors, search it in a fresh process, and compare with an exact search."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        queries = _clustered(args.seed, args.big_photos, 0, BIG_QUERIES)
+        queries = _clustered(seed, num_photos, 0, BIG_QUERIES)
         np.save(folder / "queries.npy", queries)
-        pieces = _Pieces(args.seed, args.big_photos, queries)
+        pieces = _Pieces(seed, num_photos, queries)
         start = time.perf_counter()
-        write_gallery(
-            folder / "gallery", pieces.make(), encoder_name="random", dim=BIG_DIM, kind=args.big_index
-        )
+        write_gallery(folder / "gallery", pieces.make(), encoder_name="random", dim=BIG_DIM, kind=kind)
         build_s = time.perf_counter() - start - pieces.seconds
         config = json.loads((folder / "gallery" / "gallery.json").read_text(encoding="utf-8"))
         command = [sys.executable, __file__, "--search-folder", str(folder)]
@@ -152,7 +162,7 @@ def measure_big(args: argparse.Namespace) -> dict[str, object]:
         recall = np.mean([np.isin(a, b).mean() for a, b in zip(truth, found, strict=True)])
         files = sorted((folder / "gallery").iterdir())
         return {
-            "num_photos": args.big_photos,
+            "num_photos": num_photos,
             "dim": BIG_DIM,
             "k": BIG_K,
             "num_queries": BIG_QUERIES,
