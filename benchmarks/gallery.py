@@ -2,8 +2,9 @@
 
 Makes a gallery of random vectors (default 100,000 of 512 numbers) and times it. Then makes one of a million
 clustered vectors of 384 numbers under an approximate index, and measures it in a process that only loads and
-searches (`--big-photos 0` leaves that out; it takes some minutes and 4 GB of disk). Then the same for a smaller
-one under every kind of index.
+searches (`--big-photos 0` leaves that out; it takes some minutes and 4 GB of disk); and a smaller one under
+every kind of index (`--kinds-photos 0` leaves that out).
+
 `--json` prints the figures; `--out FILE` keeps them. A figure in the docs comes from
 `benchmarks/results/gallery.json`.
 """
