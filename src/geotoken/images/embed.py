@@ -150,7 +150,7 @@ class Encoder:
 
         Args:
             photos: B photos as upright RGB, each of shape (H, W, 3), uint8; sizes may differ.
-            for_gallery: Whether the photos go into a gallery; makes no difference to this encoder.
+            for_gallery: Whether to average over `gallery_views`, slower and a little better to be found by.
 
         Returns:
             Unit vectors, shape (B, D), float32.
