@@ -185,29 +185,32 @@ def limits() -> str:
 
 
 def galleries() -> str:
-    """Search of a gallery that is just small enough for the exact index, and of a big one."""
-    exact = result("gallery")
-    big = exact["big"]
-    exact_ms, big_ms = exact["search_ms_per_query"], big["search_ms_per_query"]
-    return "\n".join(
-        [
-            f"| measured | exact, {exact['num_photos']:,} x {exact['dim']} "
-            f"| {big['index']['kind']}, {big['num_photos']:,} x {big['dim']} |",
-            "| --- | --- | --- |",
-            f"| recall@{big['k']} of exact, {big['num_queries']} new queries | 1 "
-            f"| {big['recall_at_15']:.3f} |",
-            f"| a query, ms (CPU) | {exact_ms['single']['median']:.1f} ({exact_ms['single']['cpu']:.1f}) "
-            f"| {big_ms['median']:.1f} ({big_ms['cpu']:.1f}) |",
-            f"| the same with an owner and near-duplicates excluded, ms "
-            f"| {exact_ms['1 % excluded']['median']:.1f} | {big_ms['1 % excluded']:.1f} |",
-            f"| the same with half of the Earth excluded, ms "
-            f"| {exact_ms['half excluded']['median']:.1f} | {big_ms['half excluded']:.1f} |",
-            f"| memory that loading and searching take, MB | | {big['memory_mb']['growth']:.0f} |",
-            f"| index file, MB | | {big['index_mb']:.0f} |",
-            f"| loading, with all checksums, s | | {big['load_s']:.1f} |",
-            f"| making the folder from vectors, s | | {big['build_s']:.0f} |",
-        ]
-    )
+    """Every kind of index at one size, and a big gallery."""
+    found = result("gallery")
+    columns = [*found["kinds"].items(), (found["big"]["index"]["kind"], found["big"])]
+    single = found["search_ms_per_query"]["single"]
+    rows = {
+        "photos": [f"{column['num_photos']:,}" for _, column in columns],
+        f"recall@15 of exact, {found['big']['num_queries']} new queries": [
+            f"{column['recall_at_15']:.3f}" for _, column in columns
+        ],
+        "CPU time of a query, ms": [f"{column['search_ms_per_query']['cpu']:.1f}" for _, column in columns],
+        "memory that loading and searching take, MB": [
+            f"{column['memory_mb']['growth']:.0f}" for _, column in columns
+        ],
+        "of which index, MB": [f"{column['index_mb']:.0f}" for _, column in columns],
+        "loading, with all checksums, s": [f"{column['load_s']:.1f}" for _, column in columns],
+        "making the folder from vectors, s": [f"{column['build_s']:.0f}" for _, column in columns],
+    }
+    lines = [
+        f"| {columns[0][1]['dim']} numbers a vector | {' | '.join(kind for kind, _ in columns)} |",
+        "| --- |" + " --- |" * len(columns),
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
+        "",
+        f"Exact search of {found['num_photos']:,} vectors of {found['dim']} numbers: {single['cpu']:.1f} ms of "
+        f"CPU time a query, {single['median']:.1f} ms in all.",
+    ]
+    return "\n".join(lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
