@@ -207,8 +207,8 @@ def galleries() -> str:
         "| --- |" + " --- |" * len(columns),
         *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
         "",
-        f"Exact search of {found['num_photos']:,} vectors of {found['dim']} numbers: {single['cpu']:.1f} ms of "
-        f"CPU time a query, {single['median']:.1f} ms in all.",
+        f"Exact search of {found['num_photos']:,} vectors of {found['dim']} numbers: {single['cpu']:.1f} ms "
+        f"of CPU time a query, {single['median']:.1f} ms in all.",
     ]
     return "\n".join(lines)
 
