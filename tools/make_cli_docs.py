@@ -32,6 +32,7 @@ SCHEMA = ROOT / "docs" / "locate.schema.json"
 EXAMPLES = {
     "geotoken locate": "geotoken locate examples/himeji-castle.jpg",
     "geotoken gallery search": "geotoken gallery search examples/himeji-castle.jpg -k 2",
+    "geotoken gallery info": "geotoken gallery info src/geotoken/data/models/mini/gallery --check",
     "geotoken tokens encode": "geotoken tokens encode -33.8568 151.2153",
     "geotoken tokens decode": "geotoken tokens decode 3 5 8 9",
     "geotoken models list": "geotoken models list",

@@ -25,6 +25,7 @@ MODEL = ROOT / "src" / "geotoken" / "data" / "models" / "mini"
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "experiments.md",
+    ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "quickstart.md",
     MODEL / "MODEL_CARD.md",
 )
@@ -179,9 +180,38 @@ def limits() -> str:
     )
 
 
+def galleries() -> str:
+    """Every kind of index at one size, and a big gallery."""
+    found = result("gallery")
+    columns = [*found["kinds"].items(), (found["big"]["index"]["kind"], found["big"])]
+    single = found["search_ms_per_query"]["single"]
+    rows = {
+        "photos": [f"{column['num_photos']:,}" for _, column in columns],
+        f"recall@15 of exact, {found['big']['num_queries']} new queries": [
+            f"{column['recall_at_15']:.3f}" for _, column in columns
+        ],
+        "CPU time of a query, ms": [f"{column['search_ms_per_query']['cpu']:.1f}" for _, column in columns],
+        "memory that loading and searching take, MB": [
+            f"{column['memory_mb']['growth']:.0f}" for _, column in columns
+        ],
+        "of which index, MB": [f"{column['index_mb']:.0f}" for _, column in columns],
+        "loading, with all checksums, s": [f"{column['load_s']:.1f}" for _, column in columns],
+        "making the folder from vectors, s": [f"{column['build_s']:.0f}" for _, column in columns],
+    }
+    lines = [
+        f"| {columns[0][1]['dim']} numbers a vector | {' | '.join(kind for kind, _ in columns)} |",
+        "| --- |" + " --- |" * len(columns),
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
+        "",
+        f"Exact search of {found['num_photos']:,} vectors of {found['dim']} numbers: {single['cpu']:.1f} ms "
+        f"of CPU time a query, {single['median']:.1f} ms in all.",
+    ]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits)
+    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits, galleries)
 }
 
 

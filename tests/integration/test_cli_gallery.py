@@ -68,6 +68,40 @@ def test_a_gallery_is_built_and_searched(run, source, tmp_path):
     assert "Japan" not in text
 
 
+def test_a_gallery_grows(run, source, tmp_path, examples):
+    run("build", source / "good.csv", "--out", tmp_path / "g", "--index", "hnsw")
+    added = json.loads(run("add", tmp_path / "g", examples / "attribution.csv", "--json").stdout)
+    assert (added["num_added"], added["errors"]) == (6, [])
+    assert sorted(one["first"] for one in added["duplicates"]) == [
+        "himeji-castle.jpg",
+        "taj-mahal-agra.jpg",
+    ]
+    gallery = Gallery.load(tmp_path / "g")
+    assert (gallery.size, gallery.index_kind) == (8, "hnsw")
+    found = json.loads(
+        run("search", examples / "himeji-castle.jpg", "--gallery", tmp_path / "g", "--json").stdout
+    )
+    assert found["neighbors"][0]["id"] == "himeji-castle.jpg"
+    assert len(found["neighbors"]) == 8
+    text = run("add", tmp_path / "g", source / "mixed.csv", "--index", "exact", code=4)
+    assert text.stdout.startswith("0 photos added to the gallery")
+    assert text.stderr.startswith("error: bad.jpg: cannot read ")
+
+
+def test_a_build_can_be_resumed_and_says_so(run, source, tmp_path, monkeypatch):
+    def interrupt(*_arguments, **_more):
+        raise KeyboardInterrupt
+
+    arguments = ("build", source / "good.csv", "--out", tmp_path / "g")
+    with monkeypatch.context() as patch:
+        patch.setattr("geotoken.gallery.build.write_gallery", interrupt)
+        run(*arguments, code=130)
+    assert "go on with it (--resume" in run(*arguments, code=2).stderr
+    run(*arguments, "--resume")
+    assert Gallery.load(tmp_path / "g").size == 2
+    assert not (tmp_path / "g.partial").exists()
+
+
 def test_errors_of_a_build_are_listed_and_exit_code_4(run, source, tmp_path):
     result = run("build", source / "mixed.csv", "--out", tmp_path / "g", code=4)
     assert result.stdout.startswith("2 photos in the gallery ")
