@@ -258,7 +258,7 @@ def info(
 
 def _tell_build(report: "BuildReport", folder: Path, verb: str, json: bool) -> None:
     """Print what became of the photos of a source, and end with the exit code of its errors."""
-    from geotoken.cli import words
+    from geotoken import words
     from geotoken.cli.terminal import print_json
 
     for error in report.errors:
@@ -282,7 +282,7 @@ def _tell_build(report: "BuildReport", folder: Path, verb: str, json: bool) -> N
 
 
 def _tell_duplicates(duplicates: "list[Duplicate]") -> None:
-    from geotoken.cli import words
+    from geotoken import words
 
     for one in duplicates:
         print(words.printable(f"left out: {one.image} is the same file as {one.first}"))
