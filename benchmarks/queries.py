@@ -1,10 +1,9 @@
 """How well does a bundled model locate web photos of places in and out of its gallery?
 
 Runs the whole pipeline on the query photos of a data folder (docs/experiments.md), which no part of the model
-has seen. They are split into two halves by a hash of their coordinates: `look` may be looked at during
-development, `report` once. Places with a gallery photo within 5 km are "seen", those farther than 25 km
-"unseen". Some places have photos in both halves under slightly different coordinates; the groups "apart" of
-`report` leave out everything within 5 km of a photo of `look`.
+has seen. They are split by place into two halves: `look` may be looked at during development, `report` once.
+No photo of one half lies within 5 km of a photo of the other. Places with a gallery photo within 5 km are
+"seen", those farther than 25 km "unseen".
 """
 
 import argparse
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from common import provenance, write_json
 from geotoken import cells
 from geotoken.decoding import score
 from geotoken.evidence import Evidence
-from geotoken.geo import haversine_km
+from geotoken.geo import EARTH_RADIUS_KM, to_xyz
 from geotoken.metrics import accuracy, coverage, distance_to_truth_km
 from geotoken.pipeline import Failure, LocateOptions, Locator
 
@@ -36,17 +36,19 @@ FAILED = {
 RADIUS_BOUNDS_KM = (0, 25, 200, 750, 2500, 5000, 20100)
 
 
-def half_of(row: dict[str, str]) -> str:
-    """Half of the queries that a place belongs to."""
-    key = f"{float(row['lat']):.3f},{float(row['lng']):.3f}"
-    return "look" if int(hashlib.sha256(key.encode()).hexdigest(), 16) % 2 == 0 else "report"
+def halves(rows: list[dict[str, str]]) -> np.ndarray:
+    """Half of the queries that each photo belongs to, "look" or "report", shape (N,).
 
-
-def is_apart(rows: list[dict[str, str]], looked: list[dict[str, str]]) -> np.ndarray:
-    """Whether each photo is farther than 5 km from all photos looked at during development, shape (N,)."""
-    lat, lng = (np.array([float(row[name]) for row in looked]) for name in ("lat", "lng"))
-    distances = [haversine_km(lat, lng, float(row["lat"]), float(row["lng"])).min() for row in rows]
-    return np.array(distances) > SEEN_KM
+    Photos linked by steps of at most `SEEN_KM` are one place and stay together; the hash of the place's first
+    image name decides.
+    """
+    points = to_xyz(*(np.array([float(row[name]) for row in rows]) for name in ("lat", "lng")))
+    chord = 2 * np.sin(SEEN_KM / EARTH_RADIUS_KM / 2)
+    place = connected_components(np.linalg.norm(points[:, None] - points, axis=2) <= chord)[1]
+    names = np.array([row["image"] for row in rows])
+    first = [min(names[place == number]) for number in range(place.max() + 1)]
+    odd = [int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 for name in first]
+    return np.where(odd, "report", "look")[place]
 
 
 def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list[dict[str, float]]:
@@ -145,7 +147,7 @@ def main() -> None:
     args = parser.parse_args()
     with (args.queries / "metadata.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
-    rows = [row for row in table if half_of(row) == args.half]
+    rows = [row for row, half in zip(table, halves(table), strict=True) if half == args.half]
     locator = Locator.from_pretrained(args.model)
     found = locate_all(locator, args.queries, rows)
     distance_km = np.array([float(row["nearest_gallery_km"]) for row in rows])
@@ -154,9 +156,6 @@ def main() -> None:
         "seen": distance_km <= SEEN_KM,
         "unseen": distance_km > UNSEEN_KM,
     }
-    if args.half == "report":
-        apart = is_apart(rows, [row for row in table if half_of(row) == "look"])
-        groups |= {f"{name}_apart": mask & apart for name, mask in groups.items()}
     result: dict[str, Any] = {
         "half": args.half,
         "encoder": locator.encoder.name,

@@ -97,7 +97,8 @@ def build(data: Path, encoder_folder: Path, out: Path, examples: Path, min_simil
     print(file=sys.stderr)
     if gallery is None or report.errors:
         raise InputError(f"{len(report.errors)} photos cannot be used: {report.errors[:3]}")
-    similarity = gallery.vectors @ encoder.embed([photo.pixels for photo in photos]).T  # (N, E)
+    vectors = encoder.embed([photo.pixels for photo in photos], for_gallery=True)
+    similarity = gallery.vectors @ vectors.T  # (N, E)
     copies = similarity.max(axis=1) >= min_similarity
     rows = np.flatnonzero(~copies)
     Gallery.from_vectors(gallery.vectors[rows], gallery.table.take(rows), encoder.name).save(

@@ -41,12 +41,12 @@ DUPLICATE_SIMILARITY = 0.9
 SEEN_KM, UNSEEN_KM = 5.0, 25.0
 NUM_SETTLEMENTS = 100_000
 """Settlements that enter the prior, each like one GPS point."""
-SEEN_SHARE = 0.36
+SEEN_SHARE = 0.28
 """Assumed share of photos whose place is in the gallery; chosen for coverage on the development half."""
 PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "region": 50.0}
 """Standard deviation of gallery coordinates by their stated precision; the truth is blurred by it."""
 NUM_NEIGHBORS = 20
-THRESHOLD_WEIGHTS = (2, 6, 1, 1, 1)
+THRESHOLD_WEIGHTS = (6, 20, 3, 1, 1)
 """What mbr weighs the thresholds with, chosen on the development half of the queries."""
 
 

@@ -10,6 +10,7 @@ from geotoken.version import __version__
 
 if TYPE_CHECKING:
     from geotoken import cells, tokens
+    from geotoken.artifact import pull_from_hub, push_to_hub
     from geotoken.decoding import DecodingOptions
     from geotoken.errors import (
         ArtifactError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from geotoken.gallery import Exclusion, Gallery, build_gallery
     from geotoken.pipeline import Failure, LocateOptions, Locator
     from geotoken.prediction import Prediction
+    from geotoken.regions import Region
     from geotoken.tokens import TokenScheme
 
 _MODULE_OF = {
@@ -38,8 +40,11 @@ _MODULE_OF = {
     "LocateOptions": "pipeline",
     "Locator": "pipeline",
     "Prediction": "prediction",
+    "Region": "regions",
     "TokenScheme": "tokens",
     "build_gallery": "gallery",
+    "pull_from_hub": "artifact",
+    "push_to_hub": "artifact",
 }
 
 __all__ = [
@@ -56,10 +61,13 @@ __all__ = [
     "LocateOptions",
     "Locator",
     "Prediction",
+    "Region",
     "TokenScheme",
     "__version__",
     "build_gallery",
     "cells",
+    "pull_from_hub",
+    "push_to_hub",
     "tokens",
 ]
 

@@ -1,4 +1,4 @@
-"""Model folders: what they hold, where the bundled ones lie, and that nothing in them was damaged.
+"""Model folders: what they hold, where they lie, here or on the hub, and that nothing in them was damaged.
 
 Owns names, layout and verification; must not know how the parts work together.
 
@@ -12,10 +12,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from geotoken import hub
 from geotoken.errors import ArtifactError, InputError
 from geotoken.manifest import verify_manifest, write_manifest
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.tokens import TokenScheme
+from geotoken.version import __version__
 
 KIND: Final = "geotoken-model"
 FORMAT_VERSION: Final = 1
@@ -41,6 +43,8 @@ class Artifact:
     """What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, unless told otherwise."""
     manifest: dict[str, Any]
     """The manifest, as written."""
+    origin: hub.HubId | None = None
+    """The model on the hub, pinned by commit hash, whose folder in the hub's cache this is."""
 
     @property
     def num_bytes(self) -> int:
@@ -58,17 +62,20 @@ def bundled_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
 
 
-def find_model(model: str | Path) -> Path:
-    """Find the folder of a model.
+def find_model(model: str | Path, *, offline: bool = False) -> Path:
+    """Find the folder of a model; download it if it is on the hub and not in the hub's local cache.
 
     Args:
-        model: Name of a bundled model, or path of a model folder.
+        model: Name of a bundled model, else path of a model folder, else (text only) "owner/name" or
+            "owner/name@revision" on the hub.
+        offline: Whether nothing may be downloaded.
 
     Returns:
         The folder.
 
     Raises:
-        ArtifactError: If it is neither.
+        ArtifactError: If it is none of them, or cannot be downloaded.
+        DependencyError: If it is on the hub and the extra `hub` is not installed.
     """
     bundled = bundled_models()
     if str(model) in bundled:
@@ -76,26 +83,100 @@ def find_model(model: str | Path) -> Path:
     folder = Path(model)
     if folder.is_dir():
         return folder
-    raise ArtifactError(
-        f"there is no model {str(model)!r}: it is neither bundled ({', '.join(bundled)}) nor a folder; "
-        "give one of those names or the path of a model folder"
+    hub_id = hub.parse_id(model) if isinstance(model, str) else None
+    if hub_id is not None and (cached := hub.find_cached(hub_id)):
+        return cached
+    names = ", ".join(bundled)
+    if hub_id is None:
+        raise ArtifactError(
+            f"there is no model {str(model)!r}: it is neither bundled ({names}) nor a folder nor owner/name "
+            "of a model on the hub; give one of those names or the path of a model folder"
+        )
+    if Path(hub_id.repo_id).parent.is_dir():  # a folder of that name is more likely meant than an owner
+        raise ArtifactError(
+            f"there is no model {str(model)!r}: it is neither bundled ({names}) nor a folder; give one of "
+            f"those names or the path of a folder, or if it is on the hub: geotoken models pull {hub_id}"
+        )
+    return hub.download(hub_id, kind=KIND, max_format_version=FORMAT_VERSION, offline=offline)
+
+
+def pull_from_hub(model: str) -> Artifact:
+    """Bring a model of the hub up to date in the hub's local cache, and mend it if it was damaged.
+
+    Args:
+        model: "owner/name" or "owner/name@revision"; or the name of a bundled model, which needs no pull.
+
+    Returns:
+        The verified model.
+
+    Raises:
+        ArtifactError: If it cannot be downloaded, or is no model that this version reads.
+        DependencyError: If the extra `hub` is not installed.
+        InputError: If the id is malformed.
+    """
+    if model in bundled_models():
+        return load_artifact(model)
+    return load_artifact(hub.download(hub.need_id(model), kind=KIND, max_format_version=FORMAT_VERSION))
+
+
+def push_to_hub(
+    model: str | Path, repo_id: str, *, private: bool = False, message: str | None = None
+) -> hub.Upload:
+    """Publish a model folder on the hub, with its card as the hub wants it, in one commit.
+
+    Its gallery goes with it: the coordinates and attributions of every photo in it become readable.
+
+    Args:
+        model: Name of a bundled model, path of a model folder, or a hub id in the cache.
+        repo_id: "owner/name"; made if it does not exist.
+        private: Whether nobody else may see it.
+        message: Message of the commit; names the model when None.
+
+    Returns:
+        Where it lies, with the hash of the commit.
+
+    Raises:
+        ArtifactError: If the folder is not a whole model, or the hub cannot be reached or refuses.
+        DependencyError: If the extra `hub` is not installed.
+        InputError: If the id is malformed or the message empty.
+    """
+    hub.need_id(repo_id)
+    artifact = load_artifact(model, offline=True)
+    if message is None:
+        message = f"{artifact.name}, by geotoken {__version__}"
+    return hub.upload(
+        artifact.folder,
+        repo_id,
+        files=artifact.manifest["files"],
+        card=artifact.card(),
+        private=private,
+        message=message,
     )
 
 
-def load_artifact(model: str | Path) -> Artifact:
+def load_artifact(model: str | Path, *, offline: bool = False) -> Artifact:
     """Verify a model folder and read its configuration.
 
     Args:
-        model: Name of a bundled model, or path of a model folder.
+        model: A model as `find_model` takes it.
+        offline: Whether nothing may be downloaded.
 
     Returns:
         The artifact; every listed file has the recorded size and sha256.
 
     Raises:
-        ArtifactError: If the folder is missing, damaged, of another kind, or made by a newer geotoken.
+        ArtifactError: If the folder is missing, damaged, of another kind, or made by a newer geotoken, or
+            cannot be downloaded.
+        DependencyError: If the model is on the hub and the extra `hub` is not installed.
     """
-    folder = find_model(model)
-    manifest = verify_manifest(folder, KIND, FORMAT_VERSION)
+    folder = find_model(model, offline=offline)
+    origin = hub.origin(folder)
+    try:
+        manifest = verify_manifest(folder, KIND, FORMAT_VERSION)
+    except ArtifactError as error:
+        if origin is None:
+            raise
+        raise ArtifactError(f"{error}: geotoken models pull {origin}") from error
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
         artifact = Artifact(
@@ -105,6 +186,7 @@ def load_artifact(model: str | Path) -> Artifact:
             head=config["head"],
             threshold_weights=_weights(config["threshold_weights"]),
             manifest=manifest,
+            origin=origin,
         )
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise ArtifactError(

@@ -106,7 +106,7 @@ def check_lat_lng(lat: ArrayLike, lng: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def to_geojson(lat: float, lng: float) -> dict[str, Any]:
-    """A GeoJSON Point; the only place where longitude comes first.
+    """A GeoJSON Point; outside `regions`, the only place where longitude comes first.
 
     Args:
         lat: Latitude in degrees.

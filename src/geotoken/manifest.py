@@ -76,16 +76,38 @@ def verify_manifest(folder: str | os.PathLike[str], kind: str, max_format_versio
         ArtifactError: If the folder or its manifest is missing or unreadable, of another kind or made by a
             newer geotoken, or if a listed file is missing, truncated, changed, or outside the folder.
     """
+    manifest = read_manifest(folder, kind, max_format_version)
+    for name in manifest["files"]:
+        _check_file(Path(folder), name, manifest["files"][name])
+    return manifest
+
+
+def read_manifest(
+    folder: str | os.PathLike[str], kind: str | None = None, max_format_version: int | None = None
+) -> dict[str, Any]:
+    """Read and check the manifest of a folder, but not the files it lists.
+
+    Args:
+        folder: The folder, with its `manifest.json`.
+        kind: What the folder must be; anything when None.
+        max_format_version: The newest layout the caller can read; any when None.
+
+    Returns:
+        The manifest as written; every name in it stays inside the folder and has a sha256.
+
+    Raises:
+        ArtifactError: As `verify_manifest`, for the manifest alone.
+    """
     root = Path(folder)
     manifest = _read(root)
     found_kind, version = manifest.get("format"), manifest.get("format_version")
     if found_kind is None:
         raise ArtifactError(f"{root}/{MANIFEST_NAME} has no format; fetch or build the folder again")
-    if found_kind != kind:
+    if kind is not None and found_kind != kind:
         raise ArtifactError(f'{root} is "{found_kind}", not "{kind}"; give a folder of that kind')
     if type(version) is not int or version < 1:
         raise ArtifactError(f"{root}/{MANIFEST_NAME} has no valid format_version; fetch or build it again")
-    if version > max_format_version:
+    if max_format_version is not None and version > max_format_version:
         raise ArtifactError(
             f"{root} was made by a newer geotoken (format {version}, this one reads up to "
             f"{max_format_version}); upgrade geotoken"
@@ -94,8 +116,30 @@ def verify_manifest(folder: str | os.PathLike[str], kind: str, max_format_versio
     if not isinstance(files, dict) or not files:
         raise ArtifactError(f"{root}/{MANIFEST_NAME} lists no files; fetch or build the folder again")
     for name, entry in files.items():
-        _check_file(root, name, entry)
+        if not _stays_inside(name):
+            raise ArtifactError(f'{root}/{MANIFEST_NAME} names "{name}", outside the folder; do not trust it')
+        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+            raise ArtifactError(f'{root}/{MANIFEST_NAME} has no sha256 for "{name}"; fetch or build it again')
     return manifest
+
+
+def damaged_files(folder: str | os.PathLike[str], manifest: Mapping[str, Any]) -> list[str]:
+    """Compare every listed file by size, then by sha256.
+
+    Args:
+        folder: The folder.
+        manifest: What `read_manifest` returned for it.
+
+    Returns:
+        Names of the files that are missing, truncated, changed or unreadable, in the manifest's order.
+    """
+    damaged = []
+    for name, entry in manifest["files"].items():
+        try:
+            _check_file(Path(folder), name, entry)
+        except ArtifactError:
+            damaged.append(name)
+    return damaged
 
 
 def _read(root: Path) -> dict[str, Any]:
@@ -113,11 +157,7 @@ def _read(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_file(root: Path, name: str, entry: object) -> None:
-    if not _stays_inside(name):
-        raise ArtifactError(f'{root}/{MANIFEST_NAME} names "{name}", outside the folder; do not trust it')
-    if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-        raise ArtifactError(f'{root}/{MANIFEST_NAME} has no sha256 for "{name}"; fetch or build it again')
+def _check_file(root: Path, name: str, entry: Mapping[str, Any]) -> None:
     path = root / name
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; fetch or build the folder again")

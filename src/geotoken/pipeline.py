@@ -20,6 +20,7 @@ from geotoken.decoding import (
     CellProbability,
     DecodingOptions,
     Posterior,
+    RegionModel,
     decode,
     posterior,
     score_prefixes,
@@ -33,7 +34,8 @@ from geotoken.images.read import Photo, read
 from geotoken.mixture import MixtureModel
 from geotoken.places import nearest
 from geotoken.prediction import Prediction
-from geotoken.protocol import TokenModel
+from geotoken.protocol import Memory, TokenModel
+from geotoken.regions import Region
 from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weighted_thresholds
 
 PhotoSource = str | os.PathLike[str] | bytes
@@ -56,6 +58,8 @@ class LocateOptions:
     """What `mbr` maximises the expectation of; the model's own choice when None."""
     guesses: tuple[Guess, ...] = ()
     """Places that somebody believes in, (lat, lng) or (lat, lng, weight); evidence for every photo."""
+    within: Region | None = None
+    """Where the photo is known to have been taken; anywhere when None."""
     exclude: Exclusion | None = None
     """Gallery rows that must not count as evidence."""
 
@@ -104,23 +108,27 @@ class Locator:
         gallery: str | Path | None = None,
         head: str | None = None,
         num_threads: int | None = None,
+        offline: bool = False,
     ) -> "Locator":
-        """Load a model; nothing is downloaded.
+        """Load a model; nothing is downloaded but a model on the hub that is not in the hub's local cache.
 
         Args:
-            model: Name of a bundled model ("mini"), or path of a model folder.
+            model: Name of a bundled model ("mini"), path of a model folder, or "owner/name[@revision]" on
+                the hub (extra `hub`).
             gallery: Folder of another gallery, made with the same encoder; the model's own when None.
             head: Evidence model; the artifact's default when None.
             num_threads: Processor cores for the encoder; all when None.
+            offline: Whether nothing may be downloaded.
 
         Returns:
             The locator.
 
         Raises:
-            ArtifactError: If a folder is missing, damaged, or does not fit.
+            ArtifactError: If a folder is missing, damaged, or does not fit, or cannot be downloaded.
+            DependencyError: If the model is on the hub and the extra `hub` is not installed.
             InputError: If the head is unknown.
         """
-        artifact = load_artifact(model)
+        artifact = load_artifact(model, offline=offline)
         mixture = _load_mixture(artifact, head or artifact.head)
         return cls(
             encoder=Encoder.load(artifact.folder / "encoder", num_threads=num_threads),
@@ -138,7 +146,7 @@ class Locator:
             photo: Path of a photo, or the content of its file.
             **options: Any field of `DecodingOptions` (decoder, beam_width, num_samples, temperature, top_k,
                 top_p, seed, num_candidates, max_expansions) or of `LocateOptions` but `decoding` (select,
-                utility, guesses, exclude).
+                utility, guesses, within, exclude).
 
         Returns:
             The prediction.
@@ -254,19 +262,45 @@ class Locator:
 
     def _decide(self, evidence: Evidence, options: LocateOptions) -> "_Found":
         """Decode, integrate and select."""
-        memory = self.model.encode([evidence])
-        candidates = decode(self.model, memory, options.decoding)[0]
-        whole = posterior(self.model, memory, EPSILON)[0]
+        model, memory, whole, region_probability = self._posterior(evidence, options.within)
+        candidates = decode(model, memory, options.decoding)[0]
+        if isinstance(model, RegionModel):
+            candidates = model.place(candidates, whole)
         points = (
             np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
             np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
         )
         chosen = select(
-            options.select, candidates, whole, utility=options.utility or self.utility, extra=points
+            options.select,
+            candidates,
+            whole,
+            utility=options.utility or self.utility,
+            extra=points,
+            region=options.within,
         )
         tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
-        levels = self._levels(tokens, score_prefixes(self.model, memory, tokens[None, None])[0, 0])
-        return _Found(chosen.lat, chosen.lng, tuple(tokens.tolist()), levels, candidates, whole)
+        levels = self._levels(tokens, score_prefixes(model, memory, tokens[None, None])[0, 0])
+        return _Found(
+            chosen.lat,
+            chosen.lng,
+            tuple(tokens.tolist()),
+            levels,
+            candidates,
+            whole,
+            options.within,
+            region_probability,
+        )
+
+    def _posterior(
+        self, evidence: Evidence, region: Region | None
+    ) -> tuple[TokenModel, Memory, Posterior, float | None]:
+        """The model to decode with, the encoded evidence, the posterior and the region's probability."""
+        if region is None:
+            memory = self.model.encode([evidence])
+            return self.model, memory, posterior(self.model, memory, EPSILON)[0], None
+        model = RegionModel(self.model, region, EPSILON)
+        inside = model.encode([evidence])
+        return model, inside, inside.posteriors[0], inside.region_probability[0]
 
     def _levels(
         self, tokens: NDArray[np.int64], log_probs: NDArray[np.float64]
@@ -293,6 +327,8 @@ class Locator:
             posterior=found.posterior,
             neighbors=item.neighbors,
             place=nearest([found.lat], [found.lng])[0],
+            region=found.region,
+            region_probability=found.region_probability,
             warnings=_warnings(item.photo, found),
         )
 
@@ -316,6 +352,8 @@ class _Found:
     levels: tuple[CellProbability, ...]
     candidates: Candidates
     posterior: Posterior
+    region: Region | None
+    region_probability: float | None
 
 
 def guess_evidence(guesses: Sequence[Guess]) -> Evidence:

@@ -8,6 +8,7 @@ The gazetteer is made by tools/build_places.py from GeoNames (https://www.geonam
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geotoken.errors import ArtifactError
-from geotoken.geo import check_lat_lng, haversine_km, to_xyz
+from geotoken.geo import EARTH_RADIUS_KM, check_lat_lng, haversine_km, to_xyz
 
 Floats = NDArray[np.float64]
 
@@ -92,6 +93,37 @@ def settlements() -> tuple[Floats, Floats]:
     """
     gazetteer = _load()
     return gazetteer.lat, gazetteer.lng
+
+
+def largest_near(
+    lat: float, lng: float, radii_km: Sequence[float], count: int
+) -> list[tuple[str, float, float, float]]:
+    """The largest settlements around a point, for the labels of a map at several scales.
+
+    Args:
+        lat: Latitude of the point in degrees.
+        lng: Longitude of the point in degrees.
+        radii_km: Great-circle distances in km, >= 0, falling.
+        count: How many at most within each distance.
+
+    Returns:
+        Name, latitude and longitude in degrees, and the first of the distances within which it is among the
+        largest, of each settlement: by falling distance, then by falling population.
+
+    Raises:
+        ArtifactError: If the bundled gazetteer is missing or of another format.
+    """
+    gazetteer = _load()
+    cosine = to_xyz(lat, lng) @ gazetteer.xyz  # (S,)
+    found: dict[int, float] = {}
+    for radius_km in radii_km:
+        near = np.flatnonzero(cosine >= np.cos(radius_km / EARTH_RADIUS_KM))
+        for row in near[np.argsort(-gazetteer.radius_km[near], kind="stable")[:count]].tolist():
+            found.setdefault(row, radius_km)
+    return [
+        (gazetteer.names[row].decode(), float(gazetteer.lat[row]), float(gazetteer.lng[row]), radius_km)
+        for row, radius_km in found.items()
+    ]
 
 
 def about() -> dict[str, Any]:

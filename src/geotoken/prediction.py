@@ -11,6 +11,7 @@ from geotoken import cells
 from geotoken.decoding import Candidates, CellProbability, Posterior
 from geotoken.gallery import Neighbors
 from geotoken.places import Place
+from geotoken.regions import Region
 
 RADIUS_FRACTIONS = (0.5, 0.9)
 """Shares of the posterior whose radius is always reported."""
@@ -38,6 +39,10 @@ class Prediction:
     """The retrieved gallery photos, most similar first."""
     place: Place
     """Name of the place."""
+    region: Region | None = None
+    """Where the photo was said to have been taken; all other fields are given that it was."""
+    region_probability: float | None = None
+    """Probability that the evidence alone gives the region, in [0, 1]; None without a region."""
     warnings: tuple[str, ...] = ()
     """Remarks for the reader."""
 
@@ -72,6 +77,7 @@ class Prediction:
             One object of the `locate --json` array.
         """
         answer = self.levels
+        within = {} if self.region_probability is None else {"region_probability": self.region_probability}
         return {
             "image": self.image,
             "status": "ok",
@@ -81,6 +87,7 @@ class Prediction:
             "tokens": list(self.tokens),
             "log_prob": self.log_prob,
             "radius_km": {f"{100 * f:.0f}": self.radius_km(f) for f in RADIUS_FRACTIONS},
+            **within,
             "place": {
                 "city": self.place.city,
                 "admin1": self.place.admin1,

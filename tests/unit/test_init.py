@@ -19,13 +19,16 @@ PUBLIC_NAMES = {
     "LocateOptions",
     "Locator",
     "Prediction",
+    "Region",
     "TokenScheme",
     "__version__",
     "build_gallery",
     "cells",
+    "pull_from_hub",
+    "push_to_hub",
     "tokens",
 }
-HEAVY = {"numpy", "onnxruntime", "faiss", "duckdb", "PIL", "torch"}
+HEAVY = {"numpy", "onnxruntime", "faiss", "duckdb", "PIL", "shapely", "torch"}
 
 
 def test_public_names_are_these_and_no_others():

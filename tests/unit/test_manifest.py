@@ -4,7 +4,7 @@ import json
 import pytest
 
 from geotoken.errors import ArtifactError
-from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from geotoken.manifest import MANIFEST_NAME, damaged_files, read_manifest, verify_manifest, write_manifest
 
 KIND = "geotoken-test"
 
@@ -179,3 +179,20 @@ def test_extra_entries_must_not_hide_those_of_the_manifest(folder):
     for name in ("format", "format_version", "files"):
         with pytest.raises(ArtifactError, match=f'already has an entry "{name}"'):
             write_manifest(folder, kind=KIND, format_version=1, extra={name: 1})
+
+
+def test_a_manifest_is_read_without_its_files(folder):
+    (folder / "weights.bin").unlink()
+    assert read_manifest(folder)["format"] == KIND
+    assert read_manifest(folder, KIND, 2)["format_version"] == 2
+    with pytest.raises(ArtifactError, match="newer geotoken"):
+        read_manifest(folder, KIND, 1)
+
+
+def test_every_damaged_file_is_listed(folder):
+    manifest = read_manifest(folder)
+    assert damaged_files(folder, manifest) == []
+    (folder / "weights.bin").write_bytes(bytes(10240))
+    assert damaged_files(folder, manifest) == ["weights.bin"]
+    (folder / "sub" / "töken.txt").unlink()
+    assert set(damaged_files(folder, manifest)) == set(manifest["files"])

@@ -29,7 +29,7 @@ def test_a_photo_of_the_gallery_is_found_where_it_was_taken(locator, photo):
     found = locator.locate(photo)
     assert distance_km(found, HIMEJI) < 5
     assert found.place.country_code == "JP"
-    assert found.neighbors.similarity[0] == pytest.approx(1.0, abs=1e-3)
+    assert found.neighbors.similarity[0] > 0.99  # not 1: gallery photos have views of their own
     assert found.image == str(photo)
 
 

@@ -122,3 +122,14 @@ def test_settlements_cover_every_inhabited_continent():
     assert len(lat) == len(lng) > 100_000
     for point in ((48.86, 2.35), (-33.87, 151.21), (-1.29, 36.82), (-23.55, -46.63), (40.71, -74.01)):
         assert haversine_km(lat, lng, *point).min() < 10
+
+
+def test_largest_settlements_around_a_point():
+    found = places.largest_near(34.8394, 134.6939, [100, 20], 5)
+    assert [name for name, *_ in found[:2]] == ["Osaka", "Kobe"]
+    assert [radius_km for *_, radius_km in found] == [100] * 5 + [20] * (len(found) - 5)
+    assert "Himeji" in {name for name, *_ in found}
+    assert len({row[:3] for row in found}) == len(found) > 5
+    for _, lat, lng, radius_km in found:
+        assert haversine_km(lat, lng, 34.8394, 134.6939) <= radius_km + 1e-6
+    assert places.largest_near(-48.9, -123.4, [1000], 5) == []  # Point Nemo

@@ -203,7 +203,7 @@ def run(
 
 
 def _summary(num_photos: int, num_before: int, num_failed: int, outputs: Sequence[Path]) -> str:
-    from geotoken.cli.words import plural, printable
+    from geotoken.words import plural, printable
 
     text = f"{plural(num_photos - num_failed, 'photo')} located"
     if num_before:

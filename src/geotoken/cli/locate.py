@@ -16,6 +16,7 @@ from geotoken.cli.batch import check_flags, choose_workers, in_processes, settin
 from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
+from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 UNAVAILABLE_METHODS = ("similarity", "reward")
 """Selection methods that need a trained model, which this version does not have."""
 
-_EVIDENCE, _SEARCH, _BATCH = "Evidence", "Search", "Files"
+_EVIDENCE, _SEARCH, _BATCH, _PICTURES = "Evidence", "Search", "Files", "Pictures"
 
 
 def locate(
@@ -53,6 +54,16 @@ def locate(
             "--guess",
             metavar="LAT,LNG[,WEIGHT]",
             help="A place somebody believes in, as evidence; weight 1 is a typical good guess. Repeatable.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--within",
+            metavar="REGION",
+            help="Where the photo is known to be from: country=PE, bbox=W,S,E,N, near=LAT,LNG,KM or "
+            "FILE.geojson. Repeatable: any of them.",
             rich_help_panel=_EVIDENCE,
         ),
     ] = None,
@@ -137,6 +148,24 @@ def locate(
     top_k: Annotated[
         int, typer.Option("--top-k", metavar="N", help="Candidates and neighbors listed at most by --json.")
     ] = 5,
+    map_file: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="FILE.html",
+            help="Write one page with a map of every answer; it works offline.",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write a folder with a table of the answers, a map, and a page for each photo.",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
     json: Json = False,
     out: Annotated[
         list[Path] | None,
@@ -181,6 +210,7 @@ def locate(
         from geotoken.decoding import DecodingOptions
         from geotoken.exports import Export
         from geotoken.pipeline import LocateOptions, Locator
+        from geotoken.regions import Region
 
         options = LocateOptions(
             decoding=DecodingOptions(
@@ -196,28 +226,31 @@ def locate(
             ),
             select=_available(select),
             guesses=tuple(parse_guess(text) for text in guess or ()),
+            within=Region.union([Region.parse(text) for text in within]) if within else None,
         )
         photos = find_photos(paths)
+        pictures = Pictures(map_file, report, paths)
         locator = Locator.from_pretrained(model, gallery=gallery, head=head)
 
         def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
             if together:
-                return _locate(partial(locator.locate_together, options=options), photos)
+                return pictures.watch(_locate(partial(locator.locate_together, options=options), photos))
             loaded = {"model": model, "gallery": gallery, "head": head}
             num_workers = choose_workers(workers, len(photos))
             many = cleanup.enter_context(in_processes(num_workers, locator, options, loaded))
-            return _locate(many, photos)
+            return pictures.watch(_locate(many, photos))
 
-        if out:
-            export = Export(out, settings(ctx.params, find_model(model), gallery), resume=resume)
-            show = _shown(locator) if len(photos) <= FEW and not together else None
-            num_failed = run_batch(export, photos, run, top_k=top_k, as_json=json, show=show)
-        elif json:
-            num_failed = _print_json(run(photos), len(photos), top_k)
-        elif together:
-            num_failed = _print_joint_panel(list(run(photos)), locator)
-        else:
-            num_failed = _print_panels(run(photos), len(photos), locator)
+        with pictures:
+            if out:
+                export = Export(out, settings(ctx.params, find_model(model), gallery), resume=resume)
+                show = _shown(locator) if len(photos) <= FEW and not together else None
+                num_failed = run_batch(export, photos, run, top_k=top_k, as_json=json, show=show)
+            elif json:
+                num_failed = _print_json(run(photos), len(photos), top_k)
+            elif together:
+                num_failed = _print_joint_panel(list(run(photos)), locator)
+            else:
+                num_failed = _print_panels(run(photos), len(photos), locator)
         exit_after_batch(len(photos), num_failed)
 
 
@@ -361,8 +394,8 @@ def _print_joint_panel(answers: "Sequence[Answer]", locator: "Locator") -> int:
     """Print one panel for all photos; the number of failures is returned."""
     from geotoken.cli.panel import FullPanel, neighbor_labels
     from geotoken.cli.terminal import stdout
-    from geotoken.cli.words import plural
     from geotoken.pipeline import Failure
+    from geotoken.words import plural
 
     located = [answer for answer in answers if not isinstance(answer, Failure)]
     for answer in answers:

@@ -1,24 +1,27 @@
-"""`geotoken models`: which models there are, and what is in them.
+"""`geotoken models`: which models there are, what is in them, and how they come and go.
 
 Owns its flags and tables; must not know what the parts of a model do.
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geotoken.cli.errors import exit_codes
 from geotoken.cli.options import DEFAULT_MODEL, Debug, Json
 
-app = typer.Typer(help="The models at hand.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from geotoken.artifact import Artifact
+
+app = typer.Typer(help="The models at hand, and those on the hub.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models(json: Json = False, debug: Debug = False) -> None:
     """List the models that come with geotoken; nothing is downloaded."""
     with exit_codes(debug):
+        from geotoken import words
         from geotoken.artifact import bundled_models, load_artifact
-        from geotoken.cli import words
         from geotoken.cli.terminal import print_facts, print_json
 
         models = [load_artifact(folder) for folder in bundled_models().values()]
@@ -41,8 +44,15 @@ def list_models(json: Json = False, debug: Debug = False) -> None:
 @app.command("info")
 def info(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="Name of a bundled model, or a model folder.")
+        str,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Name of a bundled model, a model folder, or owner/name on the hub.",
+        ),
     ] = DEFAULT_MODEL,
+    offline: Annotated[
+        bool, typer.Option("--offline", metavar="", help="Download nothing; as HF_HUB_OFFLINE=1 does.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -50,26 +60,117 @@ def info(
     with exit_codes(debug):
         from geotoken.cli.terminal import print_facts, print_json
 
-        facts = _describe(name)
+        facts = _describe(name, offline)
         if json:
             print_json(facts)
         else:
             print_facts(_in_words(facts))
 
 
-def _describe(name: str) -> dict[str, Any]:
+@app.command("pull")
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="owner/name on the hub, or owner/name@revision: a branch, tag or commit."
+        ),
+    ],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Download a model from the hub, verify it, and keep it for use without a network.
+
+    What is there and undamaged is not downloaded again. Needs the extra `hub`.
+    """
+    with exit_codes(debug):
+        from geotoken import words
+        from geotoken.artifact import pull_from_hub
+        from geotoken.cli.terminal import print_facts, print_json
+
+        artifact = pull_from_hub(name)
+        facts = {
+            "name": artifact.name,
+            **_origin(artifact),
+            "folder": str(artifact.folder),
+            "size_bytes": artifact.num_bytes,
+            "num_files": len(artifact.manifest["files"]),
+            "verified": True,
+        }
+        if json:
+            print_json(facts)
+        else:
+            print_facts(
+                {
+                    "name": artifact.name,
+                    "from": str(artifact.origin or "this package, nothing to pull"),
+                    "folder": str(artifact.folder),
+                    "size": words.size(artifact.num_bytes),
+                    "verified": _verified(facts),
+                }
+            )
+
+
+@app.command("push")
+def push(
+    model: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="A model folder, or the name of a bundled model.")
+    ],
+    repo_id: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Where on the hub; made if it does not exist.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", metavar="", help="Let nobody else see it; refused if it is public.")
+    ] = False,
+    message: Annotated[
+        str | None,
+        typer.Option("--message", metavar="TEXT", help="What is new.", show_default="the model's name"),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Publish a model folder on the hub, with its model card, in one commit.
+
+    The coordinates and attributions of every photo in its gallery are published with it. Needs the extra
+    `hub` and a login: `hf auth login`, or HF_TOKEN.
+    """
+    with exit_codes(debug):
+        from geotoken.artifact import push_to_hub
+        from geotoken.cli.terminal import print_facts, print_json
+
+        pushed = push_to_hub(model, repo_id, private=private, message=message)
+        if json:
+            print_json({"hub_id": pushed.repo_id, "revision": pushed.revision, "url": pushed.url})
+        else:
+            print_facts({"pushed": f"{pushed.repo_id}@{pushed.revision}", "url": pushed.url})
+
+
+def _origin(artifact: "Artifact") -> dict[str, str | None]:
+    """Which model on the hub it is, and the hash of its commit; JSON-ready."""
+    if artifact.origin is None:
+        return {"hub_id": None, "revision": None}
+    return {"hub_id": artifact.origin.repo_id, "revision": artifact.origin.revision}
+
+
+def _verified(facts: dict[str, Any]) -> str:
+    from geotoken import words
+
+    return f"size and sha256 of {words.plural(facts['num_files'], 'file')} are as in the manifest"
+
+
+def _describe(name: str, offline: bool) -> dict[str, Any]:
     """All about a model, JSON-ready."""
     from geotoken import places
     from geotoken.artifact import CARD_NAME, load_artifact
     from geotoken.gallery import Gallery
     from geotoken.images.embed import Encoder
 
-    artifact = load_artifact(name)
+    artifact = load_artifact(name, offline=offline)
     encoder = Encoder.load(artifact.folder / "encoder")
     gallery = Gallery.load(artifact.folder / "gallery")
     gallery.check_encoder(encoder.name, encoder.dim)
     return {
         "name": artifact.name,
+        **_origin(artifact),
         "folder": str(artifact.folder),
         "size_bytes": artifact.num_bytes,
         "num_files": len(artifact.manifest["files"]),
@@ -89,14 +190,16 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 def _in_words(facts: dict[str, Any]) -> dict[str, str]:
-    from geotoken.cli import words
+    from geotoken import words
 
     encoder, gallery, places, scheme = (facts[key] for key in ("encoder", "gallery", "places", "scheme"))
+    hub = {"hub": f"{facts['hub_id']}@{facts['revision']}"} if facts["hub_id"] else {}
     return {
         "name": facts["name"],
+        **hub,
         "folder": facts["folder"],
         "size": words.size(facts["size_bytes"]),
-        "verified": f"size and sha256 of {words.plural(facts['num_files'], 'file')} are as in the manifest",
+        "verified": _verified(facts),
         "head": facts["head"],
         "tokens": f"level {scheme['level']}, {words.plural(scheme['group_size'], 'level')} a token",
         "encoder": f"{encoder['name']}, {encoder['dim']} numbers a photo",

@@ -12,8 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from geotoken import cells
-from geotoken.cli import words
+from geotoken import cells, words
 from geotoken.cli.areas import RADIUS_KM, other_areas
 from geotoken.gallery import GalleryTable, Neighbors
 from geotoken.geo import haversine_km
@@ -26,6 +25,8 @@ NUM_NEIGHBORS: Final = 3
 _WIDE: Final = 100
 """Columns from which two tables stand side by side."""
 _SURE, _LIKELY = 0.9, 0.5
+_DOUBTFUL = 0.02
+"""A region that the photo alone gives less than this is pointed out."""
 _MAP_URL = "https://www.openstreetmap.org/?mlat={lat:.5f}&mlon={lng:.5f}#map=8/{lat:.5f}/{lng:.5f}"
 
 
@@ -111,6 +112,13 @@ def _headline(answer: Prediction) -> Text:
     text.append(
         f"Even odds within {words.distance(radius_50_km)}, 9 in 10 within {words.distance(radius_90_km)}."
     )
+    if answer.region is not None and answer.region_probability is not None:
+        share = words.percent(answer.region_probability)
+        doubtful = answer.region_probability < _DOUBTFUL
+        text.append(
+            f"\nGiven that it is {words.printable(answer.region.name)}: the photo alone says {share}.",
+            style="yellow" if doubtful else "none",
+        )
     return text
 
 

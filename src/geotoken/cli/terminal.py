@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from geotoken.cli.words import printable
+from geotoken.words import printable
 
 FEW = 3
 """Up to so many photos need no progress bar."""

@@ -66,7 +66,7 @@ def decode(
 ) -> None:
     """Tell which cell a token sequence, or the beginning of one, stands for."""
     with exit_codes(debug):
-        from geotoken.cli import words
+        from geotoken import words
         from geotoken.cli.terminal import print_facts, print_json
         from geotoken.tokens import TokenScheme
 
@@ -146,7 +146,7 @@ def _steps_table(steps: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
-    from geotoken.cli import words
+    from geotoken import words
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("token", "level", "cell", "size", "center"):

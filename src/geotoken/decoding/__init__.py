@@ -3,6 +3,7 @@
 Owns every search over the token tree; must not know which model it searches or how an answer is selected.
 """
 
+from geotoken.decoding.constraints import RegionMemory, RegionModel
 from geotoken.decoding.distribution import CellProbability, CredibleRegion, Posterior
 from geotoken.decoding.expansion import posterior
 from geotoken.decoding.options import DECODERS, DecodingOptions
@@ -15,6 +16,8 @@ __all__ = [
     "CredibleRegion",
     "DecodingOptions",
     "Posterior",
+    "RegionMemory",
+    "RegionModel",
     "decode",
     "posterior",
     "score",

@@ -141,6 +141,19 @@ class Posterior:
         share: Floats = 0.25 ** np.maximum(cells.level(ids) - self.level[first], 0)
         return sums * share
 
+    def resolution_at(self, cell_ids: ArrayLike) -> Ints:
+        """Level of the part of the partition at the start of each cell.
+
+        Args:
+            cell_ids: S2 cell ids, shape (N,), uint64.
+
+        Returns:
+            Levels, shape (N,); finer than the cell's own if and only if the cell was divided.
+        """
+        ids = np.atleast_1d(np.asarray(cell_ids, dtype=np.uint64))
+        found: Ints = self.level[np.searchsorted(self._last_leaf, cells.range_min(ids))]
+        return found
+
     def ancestors(self, lat: float, lng: float) -> list[CellProbability]:
         """The cells around a point at each token, from the face down to the leaf, with their probabilities.
 

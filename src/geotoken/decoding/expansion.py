@@ -4,7 +4,7 @@ Owns `posterior`; must not know the model or what the posterior is used for.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,16 @@ from geotoken.evidence import Evidence
 from geotoken.protocol import Memory, TokenModel
 from geotoken.tokens import TokenScheme
 
+Divide = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
 _Part = tuple[Ints, NDArray[np.uint64], Ints, Floats]  # photo, cell id, level, log-probability of final cells
 
 
 def posterior(
-    model: TokenModel, evidence: Sequence[Evidence] | Memory, epsilon: float = 1e-4
+    model: TokenModel,
+    evidence: Sequence[Evidence] | Memory,
+    epsilon: float = 1e-4,
+    *,
+    divide: Divide | None = None,
 ) -> list[Posterior]:
     """The whole distribution over places of each photo, down to the cells that still matter.
 
@@ -32,6 +37,7 @@ def posterior(
         model: Any token model.
         evidence: Evidence of B photos, or what `model.encode` made of it.
         epsilon: Probability below which a cell is not divided further, in (0, 1].
+        divide: Tells of cell ids, shape (N,), which are worth dividing, shape (N,), bool; all when None.
 
     Returns:
         The posterior of each photo, B of them in order; the answer for one does not depend on the others.
@@ -46,11 +52,11 @@ def posterior(
     memory = encode_once(model, evidence)
     if memory is None:
         return []
-    parts = _expand(model, memory, math.log(epsilon))
+    parts = _expand(model, memory, math.log(epsilon), divide)
     return [_assemble(model.scheme, parts, photo) for photo in range(memory.num_photos)]
 
 
-def _expand(model: TokenModel, memory: Memory, log_epsilon: float) -> list[_Part]:
+def _expand(model: TokenModel, memory: Memory, log_epsilon: float, divide: Divide | None) -> list[_Part]:
     """Divide every live prefix until it is a leaf or below epsilon; one part of final cells a length.
 
     The rows of a part are sorted by photo, then cell id, because rows keep their order and children follow
@@ -71,6 +77,8 @@ def _expand(model: TokenModel, memory: Memory, log_epsilon: float) -> list[_Part
         else:
             child_id = cells.children(cell_id, level - scheme.level_at(num_tokens - 1))  # (R, V)
         live = (total >= log_epsilon) & (num_tokens < scheme.length)
+        if divide is not None:
+            live[live] = divide(child_id[live])
         final = ~live
         final_photo = np.repeat(photo, final.sum(axis=1))
         parts.append((final_photo, child_id[final], np.full(len(final_photo), level), total[final]))

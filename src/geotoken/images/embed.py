@@ -112,6 +112,8 @@ class EncoderConfig:
     """Licence of the weights (SPDX)."""
     onnx_sha256: str
     """Hash of `encoder.onnx`, 64 hexadecimal digits."""
+    gallery_views: tuple[View, ...] = ()
+    """Views of a photo that goes into a gallery, where time is cheap; empty: `views`."""
 
 
 class Encoder:
@@ -158,13 +160,14 @@ class Encoder:
     @property
     def min_side(self) -> int:
         """Shorter side in pixels below which the encoder would miss detail; for `images.read`."""
-        return max(view.side for view in self.config.views)
+        return max(view.side for view in (*self.config.views, *self.config.gallery_views))
 
-    def embed(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool = False) -> NDArray[np.float32]:
         """Embed photos; a photo's vector does not depend on the others in the call.
 
         Args:
             photos: B photos as upright RGB, each of shape (H, W, 3), uint8; sizes may differ.
+            for_gallery: Whether to average over `gallery_views`, slower and a little better to be found by.
 
         Returns:
             Unit vectors, shape (B, D), float32.
@@ -172,16 +175,19 @@ class Encoder:
         Raises:
             InputError: A photo has another shape or type.
         """
-        vectors = self.project(photos)
+        vectors = self.project(photos, for_gallery=for_gallery)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.maximum(norms, np.finfo(np.float32).tiny)
         return vectors
 
-    def project(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def project(
+        self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool = False
+    ) -> NDArray[np.float32]:
         """Average the network's output over the views, without normalising: what a projection is fitted on.
 
         Args:
             photos: B photos as upright RGB, each of shape (H, W, 3), uint8; sizes may differ.
+            for_gallery: Whether to average over `gallery_views`, slower and a little better to be found by.
 
         Returns:
             Vectors, shape (B, D), float32.
@@ -195,12 +201,13 @@ class Encoder:
                     f"photo {row} has shape {pixels.shape} and type {pixels.dtype}; give (H, W, 3) of uint8"
                 )
         total = np.zeros((len(photos), self.dim), dtype=np.float32)
+        views = (for_gallery and self.config.gallery_views) or self.config.views
         for start in range(0, len(photos), MAX_BATCH):
             batch = photos[start : start + MAX_BATCH]
             known: dict[object, NDArray[np.float32]] = {}
-            for view in self.config.views:
+            for view in views:
                 total[start : start + MAX_BATCH] += self._project_view(view, batch, known)
-        return total / np.float32(len(self.config.views))
+        return total / np.float32(len(views))
 
     def _project_view(
         self, view: View, photos: Sequence[NDArray[np.uint8]], known: dict[object, NDArray[np.float32]]
@@ -246,18 +253,17 @@ def _read_config(path: Path) -> EncoderConfig:
         )
     _check_keys(path, "", entries, EncoderConfig)
     try:
-        for view in entries["views"]:
-            _check_keys(path, "views: ", view, View)
-        views = tuple(View(**view) for view in entries["views"])
+        views, gallery_views = (_views(path, entries.get(name, ())) for name in ("views", "gallery_views"))
         config = EncoderConfig(
             **{
                 **entries,
                 "views": views,
+                "gallery_views": gallery_views,
                 "mean": _channels(entries["mean"]),
                 "std": _channels(entries["std"]),
             }
         )
-        for number in (config.dim, *(view.side for view in views)):
+        for number in (config.dim, *(view.side for view in (*views, *gallery_views))):
             operator.index(number)  # TypeError unless it is whole
     except (TypeError, ValueError) as error:
         raise ArtifactError(
@@ -266,6 +272,12 @@ def _read_config(path: Path) -> EncoderConfig:
     if not views or min(config.std) <= 0 or config.dim < 1:
         raise ArtifactError(f"{path} needs at least one view, std > 0 and dim >= 1; install the model again")
     return config
+
+
+def _views(path: Path, entries: Sequence[dict[str, Any]]) -> tuple[View, ...]:
+    for view in entries:
+        _check_keys(path, "views: ", view, View)
+    return tuple(View(**view) for view in entries)
 
 
 def _check_keys(path: Path, where: str, entries: dict[str, Any], kind: type) -> None:

@@ -1,6 +1,6 @@
 """Photo files to upright RGB pixels, with the position their EXIF claims and a hash of the file.
 
-Owns formats, limits and error messages of reading; must not know what the pixels are used for.
+Owns orientation, limits and error messages of reading; must not know what the pixels are used for.
 """
 
 import hashlib
@@ -18,20 +18,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
-from PIL.GifImagePlugin import GifImageFile
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from geotoken.errors import ImageError, InputError
-
-ACCEPTED = "JPEG, PNG, WebP, TIFF and GIF (first frame)"
-"""The formats that can be read, as error messages and the docs name them."""
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif"})
-"""File name endings, in lower case, that make a file in a folder a photo."""
+from geotoken.images.formats import ACCEPTED, SUFFIXES, decoder
 
 EMPTY_PATH = "an empty path; give photo files or folders"
 """What is said of the path "", which `pathlib` would take for the current folder."""
@@ -87,9 +78,10 @@ class Photo:
 def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Photo:
     """Read a photo as upright 8-bit RGB.
 
-    The first frame or page is taken. EXIF orientation is applied. Transparent parts are laid over white.
-    16-bit grey is divided by 257; 32-bit and float samples are scaled from the range they use. Colour
-    profiles are ignored.
+    The first frame or page is taken, of HEIC the primary image. The orientation that the file states is
+    applied. Transparent parts are laid over white. 16-bit grey is divided by 257; 32-bit and float samples
+    are scaled from the range they use; HEIC and AVIF of 10 or 12 bits lose the lowest. Colour profiles are
+    ignored.
 
     Args:
         source: Path of a file, or its content.
@@ -101,18 +93,16 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
         The photo.
 
     Raises:
-        ImageError: The path is empty; or the file is missing, unreadable, empty, damaged, too large or of
-            another format.
+        ImageError: The path is empty; or the file is missing, unreadable, empty, damaged, too large, a video
+            or of another format; or it is HEIC and the extra `heif` is not installed.
         InputError: `max_pixels` or `min_side` is less than 1.
     """
-    for flag, value in (("max_pixels", max_pixels), ("min_side", min_side)):
-        if value is not None and value < 1:
-            raise InputError(f"{flag} is {value}; give a whole number of at least 1")
+    _check_limits(max_pixels=max_pixels, min_side=min_side)
     if source == "":
         raise ImageError(EMPTY_PATH)
     name = f"the {len(source)} bytes given" if isinstance(source, bytes) else printable(source)
     content = source if isinstance(source, bytes) else _content(Path(source), name)
-    plugin = _plugin(content, name)
+    plugin = decoder(content, name)
     try:
         with _quiet_pillow(), plugin(io.BytesIO(content)) as image:
             # A plugin is called directly because Image.open has a limit of its own, global to the process.
@@ -122,13 +112,15 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
                     f"of {max_pixels:,}; shrink it, or raise the limit if you trust the file"
                 )
             width, height = image.size
-            if min_side is not None:
-                image.draft(None, (min_side, min_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
+            if min_side is not None and plugin is JpegImageFile:  # HEIC would give its thumbnail
+                image.draft(None, (min_side, min_side))  # decode at 1/2, 1/4 or 1/8
             image.load()
+            if image.format == "HEIF":  # the size in the header is only a promise
+                width, height = image.size
             orientation, gps = _exif(image)  # after load: TIFF turns itself upright while loading
             rgb = _to_rgb(image)
     except _DAMAGE as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = printable(" ".join(str(error).split()) or type(error).__name__)
         raise ImageError(
             f"cannot read {name}: the file is damaged or cut short ({detail}); save it again as JPEG or PNG"
         ) from error
@@ -180,6 +172,12 @@ def printable(path: str | Path) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+def _check_limits(**limits: int | None) -> None:
+    for flag, value in limits.items():
+        if value is not None and value < 1:
+            raise InputError(f"{flag} is {value}; give a whole number of at least 1")
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     def fail(error: OSError) -> None:
         raise InputError(
@@ -214,45 +212,6 @@ def _content(path: Path, name: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(f"cannot read {name}: {reason}; check the path") from error
-
-
-def _plugin(content: bytes, name: str) -> type[ImageFile.ImageFile]:
-    """Choose the decoder by the first bytes; the file's name plays no part.
-
-    Raises:
-        ImageError: They are not those of an accepted format.
-    """
-    head = content[:512]
-    if head.startswith(b"\xff\xd8\xff"):
-        return JpegImageFile
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImageFile
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return WebPImageFile
-    if head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        return TiffImageFile
-    if head[:6] in {b"GIF87a", b"GIF89a"}:
-        return GifImageFile
-    raise ImageError(f"cannot read {name}: {_describe(head)}; accepted: {ACCEPTED}")
-
-
-def _describe(head: bytes) -> str:
-    if not head:
-        return "the file is empty"
-    if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in {b"avif", b"avis"}:
-            return "AVIF is not supported yet, convert it to JPEG"
-        if brand in {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
-            return "HEIC is not supported yet in this install, convert it to JPEG"
-        return "it is a video"
-    if head.startswith(b"BM"):
-        return "BMP is not supported, convert it to PNG"
-    if head.startswith(b"%PDF"):
-        return "it is a PDF document"
-    if all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head):
-        return "it is text, not a photo"
-    return "it is not a photo in a known format"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

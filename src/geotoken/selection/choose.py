@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from geotoken.decoding import Candidates, Posterior
 from geotoken.errors import InputError
 from geotoken.geo import check_lat_lng, haversine_km
+from geotoken.regions import Region
 from geotoken.selection.mbr import maximize
 from geotoken.selection.utility import Utility, mixed_thresholds
 
@@ -40,6 +41,7 @@ class _Task:
     posterior: Posterior | None
     utility: Utility
     extra: tuple[Floats, Floats]
+    region: Region | None
 
 
 def select(
@@ -49,6 +51,7 @@ def select(
     *,
     utility: Utility = mixed_thresholds,
     extra: tuple[ArrayLike, ArrayLike] | None = None,
+    region: Region | None = None,
 ) -> Selected:
     """Choose the answer for one photo.
 
@@ -65,6 +68,7 @@ def select(
         utility: What mbr maximises the expectation of.
         extra: Latitudes and longitudes in degrees, each of shape (N,), that mbr may also answer with, such
             as those of the neighbors.
+        region: Where mbr must answer; candidates and posterior must lie in it already. Anywhere if None.
 
     Returns:
         The answer.
@@ -75,7 +79,10 @@ def select(
     if method not in METHODS:
         raise InputError(f"select (--select) is {method!r}; choose one of {', '.join(METHODS)}")
     points = check_lat_lng(*((), ()) if extra is None else extra)
-    return _CHOOSE[method](_Task(candidates, posterior, utility, points))
+    if region is not None:
+        inside = region.contains(*points)
+        points = (points[0][inside], points[1][inside])
+    return _CHOOSE[method](_Task(candidates, posterior, utility, points, region))
 
 
 def _log_prob(task: _Task) -> Selected:
@@ -101,7 +108,7 @@ def _mbr(task: _Task) -> Selected:
     candidates = task.candidates
     lat = np.concatenate([candidates.lat, task.extra[0]])
     lng = np.concatenate([candidates.lng, task.extra[1]])
-    best = maximize(task.posterior, task.utility, lat, lng)
+    best = maximize(task.posterior, task.utility, lat, lng, task.region)
     return Selected(
         lat=best.lat,
         lng=best.lng,

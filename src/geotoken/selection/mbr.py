@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from geotoken.decoding import Posterior
 from geotoken.decoding.distribution import PosteriorPoints, chord_to_km
 from geotoken.geo import from_xyz, to_xyz
+from geotoken.regions import Region
 from geotoken.selection.utility import Utility
 
 Floats = NDArray[np.float64]
@@ -128,7 +129,9 @@ def peaks(points: PosteriorPoints) -> Floats:
     return unit
 
 
-def maximize(posterior: Posterior, utility: Utility, lat: Floats, lng: Floats) -> Maximum:
+def maximize(
+    posterior: Posterior, utility: Utility, lat: Floats, lng: Floats, region: Region | None = None
+) -> Maximum:
     """Find the point of the highest expected utility.
 
     Args:
@@ -136,12 +139,17 @@ def maximize(posterior: Posterior, utility: Utility, lat: Floats, lng: Floats) -
         utility: What an answer is worth at a distance from the truth.
         lat: Latitudes in degrees of answers to consider beside the peaks of the posterior, shape (A,).
         lng: Longitudes in degrees, shape (A,).
+        region: Where the answer must lie, as the posterior and the answers handed in do; anywhere if None.
 
     Returns:
         The best of all; of equally good ones the first, those handed in before peaks.
     """
     expected = ExpectedUtility(posterior, utility)
-    xyz = np.concatenate([to_xyz(lat, lng), peaks(posterior.points)])
+    proposed = peaks(posterior.points)
+    if region is not None:
+        outside = ~region.contains(*from_xyz(proposed))
+        proposed[outside] = _nearest(posterior.points, proposed[outside])
+    xyz = np.concatenate([to_xyz(lat, lng), proposed])
     upper = expected.upper_bound(xyz)
     utilities = np.full(len(xyz), -np.inf)
     order = np.argsort(-upper, kind="stable")
@@ -155,6 +163,12 @@ def maximize(posterior: Posterior, utility: Utility, lat: Floats, lng: Floats) -
         return Maximum(best, float(lat[best]), float(lng[best]), float(utilities[best]))
     peak_lat, peak_lng = from_xyz(xyz[best])
     return Maximum(-1, float(peak_lat), float(peak_lng), float(utilities[best]))
+
+
+def _nearest(points: PosteriorPoints, xyz: Floats) -> Floats:
+    """The points of a posterior nearest to unit vectors, both of shape (A, 3)."""
+    found: Floats = points.xyz[np.argmax(xyz @ points.xyz.T, axis=1)]
+    return found
 
 
 def _distance_km(cosine: Floats) -> Floats:

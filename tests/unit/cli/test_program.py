@@ -10,9 +10,9 @@ from geotoken.cli import app
 
 COMMANDS = {
     "locate": set(),
-    "gallery": {"build", "search", "info"},
+    "gallery": {"add", "build", "info", "merge", "reindex", "remove", "search"},
     "tokens": {"encode", "decode"},
-    "models": {"list", "info"},
+    "models": {"list", "info", "pull", "push"},
 }
 HEAVY = {"numpy", "torch", "onnxruntime", "faiss", "duckdb", "PIL"}
 

@@ -79,7 +79,7 @@ def test_vectors_are_unit_and_of_the_stated_length(encoder, photos):
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert (encoder.dim, encoder.name) == (encoder.config.dim, encoder.config.name)
-    assert encoder.min_side == max(view.side for view in encoder.config.views)
+    assert encoder.min_side == max(view.side for view in encoder.config.views + encoder.config.gallery_views)
 
 
 def test_same_photo_same_vector(encoder, photos):
@@ -198,6 +198,19 @@ def test_vector_is_the_mean_over_the_views():
         View(side=96, resize="squash"), View(side=64, resize="crop"), mean=(0, 0, 0), std=(1, 1, 1)
     )
     np.testing.assert_allclose(encoder.project([left_right]), [[(1 / 3 + 1) / 2] * 3], atol=0.01)
+
+
+def test_gallery_photos_have_views_of_their_own():
+    stripes = np.zeros((64, 192, 3), dtype=np.uint8)
+    stripes[:, 64:128] = 255
+    config = dataclasses.replace(
+        recording(View(side=96, resize="squash"), mean=(0, 0, 0), std=(1, 1, 1))[0].config,
+        gallery_views=(View(side=128, resize="crop"),),
+    )
+    encoder = Encoder(config, Recorder())
+    np.testing.assert_allclose(encoder.project([stripes]), [[1 / 3] * 3], atol=0.01)
+    np.testing.assert_allclose(encoder.project([stripes], for_gallery=True), [[1.0] * 3], atol=0.01)
+    assert encoder.min_side == 128
 
 
 def test_photos_of_one_shape_go_together_and_come_back_in_order(monkeypatch):
@@ -373,6 +386,8 @@ def test_missing_entries(folder):
         {"views": [{"side": 256.5, "resize": "squash"}]},
         {"views": [{"side": 2560, "resize": "squash"}]},
         {"views": [{"side": 256, "resize": ["squash"]}]},
+        {"gallery_views": [7]},
+        {"gallery_views": [{"side": 2560, "resize": "squash"}]},
         {"mean": [0.5, 0.5]},
         {"mean": "abc"},
         {"mean": 0.5},

@@ -1,6 +1,6 @@
 """Numbers and places in words, with no more digits than they deserve.
 
-Owns the wording of answers; must not know terminals.
+Owns the wording of answers; must not know terminals or pages.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 import pytest
 
-from geotoken.cli import words
+from geotoken import words
 from geotoken.places import Place
 
 
