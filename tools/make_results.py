@@ -197,10 +197,10 @@ def limits() -> str:
     unseen = found["unseen"]["mixture_mbr"]["acc_at_750km"]
     covered = {p: found["all"][f"coverage_{p}"] for p in (50, 90)}
     return (
-        f"  Of {found['all']['n']:,} web photos that it was not made of, those whose place is in the gallery\n"
+        f"  Of {found['all']['n']:,} web photos that it was not made of, those of places in the gallery\n"
         f"  were put within 25 km in {seen:.0f} % of cases, those of unknown places within 750 km in\n"
-        f"  {unseen:.0f} %. The region said to hold the place with 50 % held it for {covered[50]:.0f} % of the\n"
-        f"  photos, the one said to hold it with 90 % for {covered[90]:.0f} %."
+        f"  {unseen:.0f} %. The region said to hold the place with 50 % held it for {covered[50]:.0f} % of\n"
+        f"  the photos, the one said to hold it with 90 % for {covered[90]:.0f} %."
     )
 
 
