@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ImageError, InputError
+from geotoken.files import check_regular
 from geotoken.gallery.index import Gallery, check_destination
 from geotoken.gallery.table import GalleryTable
 from geotoken.geo import check_lat_lng
@@ -230,6 +231,7 @@ def read_csv(path: Path) -> tuple[list[Entry], list[BuildError], list[str]]:
     entries: list[Entry] = []
     errors: list[BuildError] = []
     try:
+        check_regular(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True, skipinitialspace=True)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
@@ -239,7 +241,9 @@ def read_csv(path: Path) -> tuple[list[Entry], list[BuildError], list[str]]:
                     entries.append(_entry(path.parent, row))
                 except InputError as error:
                     errors.append(BuildError(f"{path.name} line {reader.line_num}", str(error)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read ({_reason(error)}); give a folder of photos, or a CSV in UTF-8"
         ) from error

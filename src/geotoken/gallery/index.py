@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import read_json
 from geotoken.gallery.search import Exclusion, Neighbors, search_index
 from geotoken.gallery.table import GalleryTable
 from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
@@ -97,7 +98,7 @@ class Gallery:
             if name not in listed:
                 raise ArtifactError(f"{root} has no {name}; fetch or build the gallery again")
         try:
-            config = json.loads((root / _CONFIG_NAME).read_text(encoding="utf-8"))
+            config = read_json(root / _CONFIG_NAME)
             encoder_name, dim = config["encoder"], config["dim"]
             index = faiss.read_index(str(root / _INDEX_NAME))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -261,7 +262,7 @@ def check_destination(folder: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST_NAME)
         is_gallery = manifest["format"] == KIND
     except (OSError, ValueError, KeyError, TypeError):
         is_gallery = False
