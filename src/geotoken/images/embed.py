@@ -4,7 +4,7 @@ Owns an encoder folder's format and its preprocessing; must not know files, gall
 """
 
 import hashlib
-import json
+import math
 import operator
 import os
 from collections.abc import Sequence
@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import read_json, read_regular
 
 FORMAT_VERSION = 1
 """Version of the encoder folder this code reads: `encoder.onnx` and `encoder.json`."""
+
+MAX_ONNX_BYTES = 2 << 30
+"""An ONNX file cannot be longer: it is a protocol buffer."""
 
 MAX_BATCH = 16
 """Photos of one shape given to the network at once; bounds memory to a few hundred MB."""
@@ -208,17 +212,24 @@ class Encoder:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error.strerror}); an encoder folder has encoder.json and encoder.onnx: "
-            "install the model again"
-        ) from error
+        return read_regular(path, MAX_ONNX_BYTES)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    reason = getattr(error, "strerror", None) or error
+    return ArtifactError(
+        f"{path} cannot be read ({reason}); an encoder folder has encoder.json and encoder.onnx: "
+        "install the model again"
+    )
 
 
 def _read_config(path: Path) -> EncoderConfig:
     try:
-        entries = json.loads(_read_bytes(path))
+        entries = read_json(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not valid JSON ({error}); install the model again") from error
     if not isinstance(entries, dict) or "format_version" not in entries:
@@ -242,12 +253,15 @@ def _read_config(path: Path) -> EncoderConfig:
         )
         for number in (config.dim, *(view.side for view in (*views, *gallery_views))):
             operator.index(number)  # TypeError unless it is whole
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArtifactError(
             f"{path} has an entry of the wrong type ({error}); install the model again"
         ) from error
-    if not views or min(config.std) <= 0 or config.dim < 1:
-        raise ArtifactError(f"{path} needs at least one view, std > 0 and dim >= 1; install the model again")
+    in_range = all(map(math.isfinite, (*config.mean, *config.std))) and min(config.std) > 0
+    if not views or not in_range or config.dim < 1:
+        raise ArtifactError(
+            f"{path} needs at least one view, finite mean, std > 0 and dim >= 1; install the model again"
+        )
     return config
 
 
