@@ -10,33 +10,63 @@ commands as equal that differ by a few percent, and everything else to the lette
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import shlex
+import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
-from typer.testing import CliRunner
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from geotoken.artifact import bundled_models
 from geotoken.cli import app
+from geotoken.cli.batch import TERMINATED
 from geotoken.cli.errors import ALL_FAILED, BUG, CLOSED_PIPE, EXIT_CODES, INTERRUPTED, SOME_FAILED
+from hub_server import TOKEN, Hub
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cli.md"
 SCHEMA = ROOT / "docs" / "locate.schema.json"
 
 EXAMPLES = {
-    "geotoken locate": "geotoken locate examples/himeji-castle.jpg",
-    "geotoken gallery search": "geotoken gallery search examples/himeji-castle.jpg -k 2",
-    "geotoken tokens encode": "geotoken tokens encode -33.8568 151.2153",
-    "geotoken tokens decode": "geotoken tokens decode 3 5 8 9",
-    "geotoken models list": "geotoken models list",
+    "geotoken locate": (
+        "geotoken locate examples/himeji-castle.jpg",
+        "geotoken locate examples/himeji-castle.jpg --within country=PE",
+        "geotoken locate examples --map map.html --report report --out answers.csv",
+        "cut -d, -f 1-6,13-16 answers.csv",
+        "geotoken locate examples --out answers.csv --resume",
+    ),
+    "geotoken gallery build": ("geotoken gallery build examples/attribution.csv --out mine",),
+    "geotoken gallery add": ("geotoken gallery add mine examples/attribution.csv",),
+    "geotoken gallery remove": ("geotoken gallery remove mine --id seceda-dolomites.jpg",),
+    "geotoken gallery merge": ("geotoken gallery merge both mini/gallery mine",),
+    "geotoken gallery reindex": ("geotoken gallery reindex both --index hnsw",),
+    "geotoken gallery search": ("geotoken gallery search examples/himeji-castle.jpg -k 2",),
+    "geotoken gallery info": ("geotoken gallery info both --check",),
+    "geotoken tokens encode": ("geotoken tokens encode -33.8568 151.2153",),
+    "geotoken tokens decode": ("geotoken tokens decode 3 5 8 9",),
+    "geotoken models list": ("geotoken models list",),
+    "geotoken models info": ("geotoken models info mini",),
+    "geotoken models push": ("geotoken models push mini me/another",),
+    "geotoken models pull": (
+        "geotoken models push mini me/mini",
+        "geotoken models pull me/mini",
+        "geotoken models info me/mini --offline",
+    ),
 }
-"""Commands whose output is shown, run in the project's folder."""
+"""Commands whose output is shown, run one after the other in a folder with `examples` and `mini`."""
+
+HUB = "https://huggingface.co"
+"""What stands for the address of the local server that plays the hub."""
 
 _NUMBER = re.compile(r"[<>(]*([0-9][0-9,]*(?:\.[0-9]+)?)[).,;]*")
 _BAR = re.compile("[━╸╺]+")
@@ -52,7 +82,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     os.chdir(ROOT)
-    page = "\n".join(make_page()) + "\n"
+    with running() as runner:
+        page = "\n".join(make_page(runner)) + "\n"
     if not args.check:
         PAGE.write_text(page, encoding="utf-8")
         return 0
@@ -63,7 +94,7 @@ def main() -> int:
     return 1
 
 
-def make_page() -> Iterator[str]:
+def make_page(runner: "Runner") -> Iterator[str]:
     """The lines of the page."""
     root = get_command(app)
     yield "# Command line"
@@ -73,10 +104,12 @@ def make_page() -> Iterator[str]:
     yield root.help or ""
     yield ""
     yield "Results go to stdout, errors and the progress bar to stderr. Colours and bars are left out where"
-    yield "there is no terminal, colours also where `NO_COLOR` is set. Nothing is ever downloaded."
+    yield "there is no terminal, colours also where `NO_COLOR` is set. Nothing is downloaded,"
+    yield "unless a model of the hub is named. The examples ran one after the other in one folder; the hub in"
+    yield "them was a server on the same machine."
     yield from _exit_codes()
     for name, command in root.commands.items():
-        yield from _command(f"geotoken {name}", command, level=2)
+        yield from _command(f"geotoken {name}", command, runner, level=2)
 
 
 def same_page(written: str, made: str) -> bool:
@@ -97,7 +130,7 @@ def same_page(written: str, made: str) -> bool:
 
 
 def _same_output(old: str, new: str) -> bool:
-    old_words, new_words = (_BAR.sub(" ", text).split() for text in (old, new))
+    old_words, new_words = (_BAR.sub(" ", text).replace(",", " ").split() for text in (old, new))
     return len(old_words) == len(new_words) and all(map(_same_word, old_words, new_words))
 
 
@@ -120,6 +153,7 @@ def _exit_codes() -> Iterator[str]:
         3: f"A model or gallery folder is missing or damaged ({', '.join(of_errors[3])}).",
         SOME_FAILED: "Some photos of several failed; the others were done.",
         INTERRUPTED: "Interrupted by Ctrl-C.",
+        TERMINATED: "Ended by SIGTERM during a batch.",
         CLOSED_PIPE: "Whoever read the output stopped reading.",
     }
     yield ""
@@ -133,14 +167,14 @@ def _exit_codes() -> Iterator[str]:
     yield "An error is one line on stderr that begins with `error:`."
 
 
-def _command(name: str, command: Any, *, level: int) -> Iterator[str]:
+def _command(name: str, command: Any, runner: "Runner", *, level: int) -> Iterator[str]:
     yield ""
     yield f"{'#' * level} {name}"
     yield ""
     yield from (command.help or "").strip().splitlines()
     if hasattr(command, "commands"):
         for sub_name, sub_command in command.commands.items():
-            yield from _command(f"{name} {sub_name}", sub_command, level=level + 1)
+            yield from _command(f"{name} {sub_name}", sub_command, runner, level=level + 1)
         return
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option"]
@@ -160,8 +194,11 @@ def _command(name: str, command: Any, *, level: int) -> Iterator[str]:
     if name in EXAMPLES:
         yield ""
         yield "```text"
-        yield f"$ {EXAMPLES[name]}"
-        yield from _output(EXAMPLES[name])
+        for number, line in enumerate(EXAMPLES[name]):
+            if number:
+                yield ""
+            yield f"$ {line}"
+            yield from runner(line)
         yield "```"
 
 
@@ -193,12 +230,65 @@ def _json_keys() -> Iterator[str]:
             yield f"| `{key}`{optional} | {value['description']} |"
 
 
-def _output(command: str) -> Iterator[str]:
-    environment = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
-    result = CliRunner(env=environment).invoke(app, shlex.split(command)[1:])
-    if result.exit_code:
-        raise SystemExit(f"{command}: exit code {result.exit_code}\n{result.output}")
-    yield from "\n".join(line.rstrip() for line in result.stdout.splitlines()).strip("\n").splitlines()
+class Runner:
+    """Runs commands in a scratch folder, with a hub of its own."""
+
+    def __init__(self, folder: Path, hub: Hub) -> None:
+        self._folder = folder
+        self._hub = hub
+        (folder / "examples").symlink_to(ROOT / "examples")
+        (folder / "mini").symlink_to(bundled_models()["mini"])
+        self._environment = os.environ | {
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+            "TERM": "dumb",
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(folder / "home"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def __call__(self, command: str) -> Iterator[str]:
+        """Run a command.
+
+        Args:
+            command: It and its arguments.
+
+        Yields:
+            Lines of what it prints: results, then what it reports.
+
+        Raises:
+            SystemExit: It failed.
+        """
+        words = shlex.split(command)
+        if words[0] == "geotoken":
+            words = [sys.executable, "-m", *words]
+        # Facts about models hold paths, which must not be wrapped at a place that depends on the machine.
+        environment = self._environment | ({"COLUMNS": "240"} if words[3:4] == ["models"] else {})
+        done = subprocess.run(
+            words, cwd=self._folder, env=environment, capture_output=True, text=True, check=False
+        )
+        printed = "\n".join(part.strip("\n") for part in (done.stdout, done.stderr) if part.strip())
+        if done.returncode:
+            raise SystemExit(f"{command}: exit code {done.returncode}\n{printed}")
+        printed = printed.replace(self._hub.url, HUB).replace(str(self._folder), "~")
+        yield from (line.rstrip() for line in printed.splitlines())
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Runner]:
+    """A runner, while its hub serves."""
+    with tempfile.TemporaryDirectory() as folder, Hub() as hub:
+        thread = threading.Thread(target=hub.serve_forever)
+        thread.start()
+        try:
+            yield Runner(Path(folder), hub)
+        finally:
+            hub.shutdown()
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -25,10 +25,12 @@ MODEL = ROOT / "src" / "geotoken" / "data" / "models" / "mini"
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "experiments.md",
+    ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "quickstart.md",
     MODEL / "MODEL_CARD.md",
 )
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
+HALVES = ("look", "report")
 GROUPS = ("all", "seen", "unseen")
 """Groups of queries."""
 
@@ -43,21 +45,45 @@ def within(metrics: dict[str, float], thresholds_km: tuple[int, ...] = THRESHOLD
     return " / ".join(f"{metrics[f'acc_at_{r}km']:.1f}" for r in thresholds_km)
 
 
+def query_groups() -> list[tuple[str, dict[str, Any]]]:
+    """Figures of the groups of queries: each half, and both together as the means over their photos."""
+    look, report = (result(f"queries_{half}") for half in HALVES)
+    groups = [(f"{half}, {name}", result(f"queries_{half}")[name]) for half in HALVES for name in GROUPS]
+    return groups + [(f"both, {name}", pooled(look[name], report[name])) for name in GROUPS]
+
+
+def pooled(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Counts added, all other numbers averaged with the counts as weights."""
+    share = one["n"] / (one["n"] + other["n"])
+    return {
+        name: pooled(value | {"n": one["n"]}, other[name] | {"n": other["n"]})
+        if isinstance(value, dict)
+        else (value + other[name] if name in ("n", "failed") else share * value + (1 - share) * other[name])
+        for name, value in one.items()
+    }
+
+
 def queries() -> str:
     """Accuracy on places seen and unseen, both halves."""
     rows = [
         "| half, places | photos | nearest neighbor: 1 / 25 / 200 / 750 / 2500 km | geotoken (MBR) | NLL |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for half in ("look", "report"):
-        found = result(f"queries_{half}")
-        for group in GROUPS:
-            g = found[group]
-            rows.append(
-                f"| {half}, {group} | {g['n']} | {within(g['nearest_neighbor'])} "
-                f"| {within(g['mixture_mbr'])} "
-                f"| {g['nll']:.2f} |"
-            )
+    for name, g in query_groups():
+        nearest, answer = within(g["nearest_neighbor"]), within(g["mixture_mbr"])
+        rows.append(f"| {name} | {g['n']} | {nearest} | {answer} | {g['nll']:.2f} |")
+    return "\n".join(rows)
+
+
+def reference() -> str:
+    """The plainest encoder on the same queries."""
+    rows = [
+        "| half, places | photos | nearest neighbor: 1 / 25 / 200 / 750 / 2500 km |",
+        "| --- | --- | --- |",
+    ]
+    found = result("queries_reference")
+    for name in ("look_seen", "report_seen", "look_unseen", "report_unseen"):
+        rows.append(f"| {name.replace('_', ', ')} | {found[name]['n']} | {within(found[name])} |")
     return "\n".join(rows)
 
 
@@ -67,14 +93,11 @@ def calibration() -> str:
         "| half, places | 50 % region holds the truth | 90 % region | within radius 50 | within radius 90 |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for half in ("look", "report"):
-        found = result(f"queries_{half}")
-        for group in GROUPS:
-            g = found[group]
-            rows.append(
-                f"| {half}, {group} | {g['coverage_50']:.1f} % | {g['coverage_90']:.1f} % "
-                f"| {g['within_radius_50']:.1f} % | {g['within_radius_90']:.1f} % |"
-            )
+    for name, g in query_groups():
+        rows.append(
+            f"| {name} | {g['coverage_50']:.1f} % | {g['coverage_90']:.1f} % "
+            f"| {g['within_radius_50']:.1f} % | {g['within_radius_90']:.1f} % |"
+        )
     return "\n".join(rows)
 
 
@@ -179,9 +202,49 @@ def limits() -> str:
     )
 
 
+def galleries() -> str:
+    """Every kind of index at one size, and a big gallery."""
+    found = result("gallery")
+    columns = [*found["kinds"].items(), (found["big"]["index"]["kind"], found["big"])]
+    single = found["search_ms_per_query"]["single"]
+    rows = {
+        "photos": [f"{column['num_photos']:,}" for _, column in columns],
+        f"recall@15 of exact, {found['big']['num_queries']} new queries": [
+            f"{column['recall_at_15']:.3f}" for _, column in columns
+        ],
+        "CPU time of a query, ms": [f"{column['search_ms_per_query']['cpu']:.1f}" for _, column in columns],
+        "memory that loading and searching take, MB": [
+            f"{column['memory_mb']['growth']:.0f}" for _, column in columns
+        ],
+        "of which index, MB": [f"{column['index_mb']:.0f}" for _, column in columns],
+        "loading, with all checksums, s": [f"{column['load_s']:.1f}" for _, column in columns],
+        "making the folder from vectors, s": [f"{column['build_s']:.0f}" for _, column in columns],
+    }
+    lines = [
+        f"| {columns[0][1]['dim']} numbers a vector | {' | '.join(kind for kind, _ in columns)} |",
+        "| --- |" + " --- |" * len(columns),
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
+        "",
+        f"Exact search of {found['num_photos']:,} vectors of {found['dim']} numbers: {single['cpu']:.1f} ms "
+        f"of CPU time a query, {single['median']:.1f} ms in all.",
+    ]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits)
+    for table in (
+        queries,
+        reference,
+        calibration,
+        reliability,
+        evidence,
+        speed,
+        encoder,
+        storage,
+        limits,
+        galleries,
+    )
 }
 
 

@@ -163,10 +163,23 @@ class Locator:
             raise InputError(f"unknown option {min(unknown)!r}; the options are {allowed}")
         decoding = DecodingOptions(**{k: v for k, v in options.items() if k in for_decoding})
         rest = {k: v for k, v in options.items() if k in for_all}
-        answer = next(self.locate_many([photo], LocateOptions(decoding=decoding, **rest)))
+        answer = self.locate_one(photo, LocateOptions(decoding=decoding, **rest))
         if isinstance(answer, Failure):
             raise answer.error
         return answer
+
+    def locate_one(self, photo: PhotoSource, options: LocateOptions | None = None) -> Prediction | Failure:
+        """Locate one photo, with its failure as a value.
+
+        Args:
+            photo: Path of a photo, or the content of its file.
+            options: How.
+
+        Returns:
+            The prediction, or the failure of a photo that cannot be read.
+        """
+        options = options or LocateOptions()
+        return self._answer_one(self._look_up([photo], options)[0], options)
 
     def locate_many(
         self, photos: Iterable[PhotoSource], options: LocateOptions | None = None

@@ -62,10 +62,44 @@ def test_a_gallery_is_built_and_searched(run, source, tmp_path):
     assert [one["id"] for one in found["neighbors"]] == ["taj-mahal-agra.jpg", "himeji-castle.jpg"]
     assert found["neighbors"][0]["similarity"] > 0.98  # not 1: gallery photos have views of their own
     text = run("search", photo, "--gallery", tmp_path / "g", "-k", "1").stdout
-    assert "1.00" in text
+    assert "0.98" in text
     assert "27.2000° N, 78.0000° E" in text
     assert "Uttar Pradesh" in text
     assert "Japan" not in text
+
+
+def test_a_gallery_grows(run, source, tmp_path, examples):
+    run("build", source / "good.csv", "--out", tmp_path / "g", "--index", "hnsw")
+    added = json.loads(run("add", tmp_path / "g", examples / "attribution.csv", "--json").stdout)
+    assert (added["num_added"], added["errors"]) == (6, [])
+    assert sorted(one["first"] for one in added["duplicates"]) == [
+        "himeji-castle.jpg",
+        "taj-mahal-agra.jpg",
+    ]
+    gallery = Gallery.load(tmp_path / "g")
+    assert (gallery.size, gallery.index_kind) == (8, "hnsw")
+    found = json.loads(
+        run("search", examples / "himeji-castle.jpg", "--gallery", tmp_path / "g", "--json").stdout
+    )
+    assert found["neighbors"][0]["id"] == "himeji-castle.jpg"
+    assert len(found["neighbors"]) == 8
+    text = run("add", tmp_path / "g", source / "mixed.csv", "--index", "exact", code=4)
+    assert text.stdout.startswith("0 photos added to the gallery")
+    assert text.stderr.startswith("error: bad.jpg: cannot read ")
+
+
+def test_a_build_can_be_resumed_and_says_so(run, source, tmp_path, monkeypatch):
+    def interrupt(*_arguments, **_more):
+        raise KeyboardInterrupt
+
+    arguments = ("build", source / "good.csv", "--out", tmp_path / "g")
+    with monkeypatch.context() as patch:
+        patch.setattr("geotoken.gallery.build.write_gallery", interrupt)
+        run(*arguments, code=130)
+    assert "go on with it (--resume" in run(*arguments, code=2).stderr
+    run(*arguments, "--resume")
+    assert Gallery.load(tmp_path / "g").size == 2
+    assert not (tmp_path / "g.partial").exists()
 
 
 def test_errors_of_a_build_are_listed_and_exit_code_4(run, source, tmp_path):

@@ -60,9 +60,9 @@ _ENCODE, _DECODE = _hilbert_tables()
 
 def lowest_bit(ids: CellIds) -> CellIds:
     """Lowest set bit of each id, shape (...) as given: 1 for a leaf, 4 a level up."""
-    with np.errstate(over="ignore"):  # 0 has no such bit: ~0 + 1 wraps to 0, which is what callers check
-        lowest: CellIds = ids & (~ids + np.uint64(1))
-    return lowest
+    signed = np.asarray(ids).view(np.int64)
+    lowest: CellIds = np.asarray(signed & np.negative(signed)).view(np.uint64)
+    return lowest  # 0 where there is no such bit, which is what callers check
 
 
 def encode_directions(x: Floats, y: Floats, z: Floats, level: int) -> CellIds:

@@ -1,64 +1,175 @@
-"""`geotoken gallery`: build a gallery of one's own, search it, look at it.
+"""`geotoken gallery`: build a gallery of one's own, change it, search it, look at it.
 
 Owns its flags and tables; must not know how galleries are stored.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geotoken.cli.errors import exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
 
+if TYPE_CHECKING:
+    from geotoken.gallery import BuildReport, Duplicate
+
 app = typer.Typer(help="Geotagged photos to compare with.", no_args_is_help=True)
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder of photos with GPS in EXIF, XMP or Takeout JSON; CSV with image, lat, lng; or GeoJSON.",
+    ),
+]
+Changed = Annotated[Path, typer.Argument(metavar="GALLERY", help="The gallery folder to change.")]
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The gallery folder to make.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", metavar="", help="Replace a gallery that is already there.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", metavar="", help="Go on where the same command was stopped.")
+]
+Index = Annotated[
+    str,
+    typer.Option("--index", metavar="KIND", help="How to search it: exact, hnsw, ivfpq, or auto by size."),
+]
 
 
 @app.command("build")
 def build(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="Folder of photos with GPS in their EXIF, or a CSV with image, lat, lng."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The gallery folder to make.")],
+    source: Source,
+    out: Out,
     model: Model = DEFAULT_MODEL,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar="", help="Replace a gallery that is already there.")
-    ] = False,
+    index: Index = "auto",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make a gallery of photos whose place is known, with the model's encoder."""
     with exit_codes(debug):
-        from geotoken import words
         from geotoken.artifact import find_model
-        from geotoken.cli.terminal import ProgressBar, print_json
+        from geotoken.cli.terminal import ProgressBar
         from geotoken.gallery import build_gallery
         from geotoken.images.embed import Encoder
 
         encoder = Encoder.load(find_model(model) / "encoder")
         with ProgressBar("Embedding") as bar:
-            report = build_gallery(source, encoder, out, overwrite=overwrite, progress=bar.set)
-        for error in report.errors:
-            print_error(f"{error.image}: {error.reason}")
-        if json:
-            print_json(
-                {
-                    "folder": str(out),
-                    "num_added": report.num_added,
-                    "errors": [{"image": one.image, "reason": one.reason} for one in report.errors],
-                    "duplicates": [{"image": one.image, "first": one.first} for one in report.duplicates],
-                }
+            report = build_gallery(
+                source, encoder, out, overwrite=overwrite, resume=resume, index=index, progress=bar.set
             )
+        _tell_build(report, out, "in", json)
+
+
+@app.command("add")
+def add(
+    gallery: Changed,
+    source: Source,
+    model: Model = DEFAULT_MODEL,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="KIND",
+            help="How to search it then: exact, hnsw, ivfpq, or auto by size.",
+            show_default="as chosen before",
+        ),
+    ] = None,
+    resume: Resume = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Add photos to a gallery; files that it has already are left out."""
+    with exit_codes(debug):
+        from geotoken.artifact import find_model
+        from geotoken.cli.terminal import ProgressBar
+        from geotoken.gallery import add_photos
+        from geotoken.images.embed import Encoder
+
+        encoder = Encoder.load(find_model(model) / "encoder")
+        with ProgressBar("Embedding") as bar:
+            report = add_photos(gallery, source, encoder, resume=resume, index=index, progress=bar.set)
+        _tell_build(report, gallery, "added to", json)
+
+
+@app.command("remove")
+def remove(
+    gallery: Changed,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Photo to take out; repeatable.")
+    ] = None,
+    owners: Annotated[
+        list[str] | None,
+        typer.Option("--owner", metavar="OWNER", help="Take out all photos of this owner; repeatable."),
+    ] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="Text file of ids to take out, one a line.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take photos out of a gallery."""
+    with exit_codes(debug):
+        from geotoken import words
+        from geotoken.cli.terminal import print_json
+        from geotoken.gallery import remove_photos
+
+        listed = [] if list_file is None else _read_list(list_file)
+        report = remove_photos(gallery, ids=[*(ids or ()), *listed], owners=owners or ())
+        if json:
+            facts = {"num_removed": report.num_removed, "num_photos": report.num_photos}
+            print_json({"folder": str(gallery), **facts})
         else:
-            print(f"{words.plural(report.num_added, 'photo')} in the gallery {words.printable(str(out))}")
-            if report.unused_columns:
-                print(words.printable(f"columns not used: {', '.join(report.unused_columns)}"))
-            for one in report.duplicates:
-                print(words.printable(f"left out: {one.image} is the same file as {one.first}"))
-        exit_after_batch(report.num_added + len(report.errors), len(report.errors))
+            print(f"{words.plural(report.num_removed, 'photo')} removed, {report.num_photos:,} left")
+
+
+@app.command("merge")
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The gallery folder to make.")],
+    galleries: Annotated[
+        list[Path], typer.Argument(metavar="GALLERY", help="Galleries made with the same encoder.")
+    ],
+    index: Index = "auto",
+    overwrite: Overwrite = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Join galleries; of photos that are the same file the first stays."""
+    with exit_codes(debug):
+        from geotoken import words
+        from geotoken.cli.terminal import print_json
+        from geotoken.gallery import merge_galleries
+
+        report = merge_galleries(out, galleries, index=index, overwrite=overwrite)
+        if json:
+            duplicates = [{"image": one.image, "first": one.first} for one in report.duplicates]
+            print_json({"folder": str(out), "num_photos": report.num_photos, "duplicates": duplicates})
+        else:
+            print(f"{words.plural(report.num_photos, 'photo')} in the gallery {words.printable(str(out))}")
+            _tell_duplicates(report.duplicates)
+
+
+@app.command("reindex")
+def reindex(
+    gallery: Changed,
+    index: Index = "auto",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make the search index of a gallery again, or one of another kind."""
+    with exit_codes(debug):
+        from geotoken import words
+        from geotoken.cli.terminal import print_json
+        from geotoken.gallery import Gallery, reindex_gallery
+
+        report = reindex_gallery(gallery, index=index)
+        made = Gallery.load(gallery).info()["index"]
+        if json:
+            print_json({"folder": str(gallery), "num_photos": report.num_photos, "index": made})
+        else:
+            print(f"{words.plural(report.num_photos, 'photo')}: {made}")
 
 
 @app.command("search")
@@ -98,23 +209,38 @@ def info(
         Path | None,
         typer.Argument(metavar="[FOLDER]", help="A gallery folder.", show_default="that of the model mini"),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", metavar="", help="Also measure how much of an exact search the index finds."),
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Verify a gallery and tell what is in it."""
+    """Verify the checksums of a gallery and tell what is in it."""
     with exit_codes(debug):
+        from dataclasses import asdict
+
         from geotoken import words
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import print_facts, print_json
-        from geotoken.gallery import Gallery
+        from geotoken.gallery import Gallery, measure_recall
 
         root = find_model(DEFAULT_MODEL) / "gallery" if folder is None else folder
-        facts = {"folder": str(root), **Gallery.load(root).info()}
+        gallery = Gallery.load(root)
+        facts = {"folder": str(root), **gallery.info()}
+        recall = measure_recall(gallery) if check else None
+        if recall is not None:
+            facts["check"] = {"checksums": "verified", **asdict(recall)}
         if json:
             print_json(facts)
             return
         west, south, east, north = facts["bbox"]
         kinds = (f"{number:,} {kind}" for kind, number in facts["coord_precision"].items())
+        checked = {}
+        if recall is not None:
+            checked["checksums"] = "verified"
+            share = f"{recall.recall_at_15:.3f} of an exact search"
+            checked["recall@15"] = f"{share}, over {words.plural(recall.num_queries, 'photo')}"
         print_facts(
             {
                 "folder": facts["folder"],
@@ -125,5 +251,49 @@ def info(
                 "to": words.coordinates(north, east),
                 "coordinates": ", ".join(kinds),
                 "size": words.size(facts["size_bytes"]),
+                **checked,
             }
         )
+
+
+def _tell_build(report: "BuildReport", folder: Path, verb: str, json: bool) -> None:
+    """Print what became of the photos of a source, and end with the exit code of its errors."""
+    from geotoken import words
+    from geotoken.cli.terminal import print_json
+
+    for error in report.errors:
+        print_error(f"{error.image}: {error.reason}")
+    if json:
+        print_json(
+            {
+                "folder": str(folder),
+                "num_added": report.num_added,
+                "errors": [{"image": one.image, "reason": one.reason} for one in report.errors],
+                "duplicates": [{"image": one.image, "first": one.first} for one in report.duplicates],
+            }
+        )
+    else:
+        print(f"{words.plural(report.num_added, 'photo')} {verb} the gallery {words.printable(str(folder))}")
+        if report.unused_columns:
+            print(words.printable(f"columns not used: {', '.join(report.unused_columns)}"))
+        _tell_duplicates(report.duplicates)
+    num_photos = report.num_added + len(report.duplicates) + len(report.errors)
+    exit_after_batch(num_photos, len(report.errors))
+
+
+def _tell_duplicates(duplicates: "list[Duplicate]") -> None:
+    from geotoken import words
+
+    for one in duplicates:
+        print(words.printable(f"left out: {one.image} is the same file as {one.first}"))
+
+
+def _read_list(path: Path) -> list[str]:
+    from geotoken.errors import InputError
+
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise InputError(f"{path} cannot be read ({reason}); give a text file with one id a line") from error
+    return [line.strip() for line in lines if line.strip()]

@@ -4,19 +4,23 @@ Owns its flags and the order of its output; must not know how a photo is located
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from geotoken.cli.batch import check_flags, choose_workers, in_processes, settings
+from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
 from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from geotoken.pipeline import Failure, Guess, LocateOptions, Locator
+    from geotoken.pipeline import Failure, Guess, Locator
     from geotoken.prediction import Prediction
 
     Answer: TypeAlias = Prediction | Failure
@@ -24,11 +28,11 @@ if TYPE_CHECKING:
 UNAVAILABLE_METHODS = ("similarity", "reward")
 """Selection methods that need a trained model, which this version does not have."""
 
-_EVIDENCE, _SEARCH = "Evidence", "Search"
-_PICTURES = "Pictures"
+_EVIDENCE, _SEARCH, _BATCH, _PICTURES = "Evidence", "Search", "Files", "Pictures"
 
 
 def locate(
+    ctx: typer.Context,
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH", help="Photos, or folders to search for photos.")
     ],
@@ -163,16 +167,48 @@ def locate(
         ),
     ] = None,
     json: Json = False,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write the answers to a .csv, .geojson, .json, .jsonl, .kml or .parquet file. Repeatable.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            metavar="",
+            help="Keep what --out has already, and locate only photos that are new, changed or had failed.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Processes that locate photos.",
+            show_default="one a CPU, up to 8, from 64 photos on, else 1",
+            rich_help_panel=_BATCH,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Tell where photos were taken.
 
-    One to three photos get the whole story each, more get a few lines each.
+    One to three photos get the whole story each, more get a few lines each; with --out, more get none.
 
     A photo that cannot be read is reported, and the others are located all the same.
     """
-    with exit_codes(debug):
+    with exit_codes(debug), ExitStack() as cleanup:
+        check_flags(out, resume=resume, together=together, workers=workers)
+        from geotoken.artifact import find_model
+        from geotoken.cli.terminal import FEW
         from geotoken.decoding import DecodingOptions
+        from geotoken.exports import Export
         from geotoken.pipeline import LocateOptions, Locator
         from geotoken.regions import Region
 
@@ -195,14 +231,26 @@ def locate(
         photos = find_photos(paths)
         pictures = Pictures(map_file, report, paths)
         locator = Locator.from_pretrained(model, gallery=gallery, head=head)
+
+        def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
+            if together:
+                return pictures.watch(_locate(partial(locator.locate_together, options=options), photos))
+            loaded = {"model": model, "gallery": gallery, "head": head}
+            num_workers = choose_workers(workers, len(photos))
+            many = cleanup.enter_context(in_processes(num_workers, locator, options, loaded))
+            return pictures.watch(_locate(many, photos))
+
         with pictures:
-            answers = pictures.watch(_locate(locator, photos, options, together=together))
-            if json:
-                num_failed = _print_json(answers, len(photos), top_k)
+            if out:
+                export = Export(out, settings(ctx.params, find_model(model), gallery), resume=resume)
+                show = _shown(locator) if len(photos) <= FEW and not together else None
+                num_failed = run_batch(export, photos, run, top_k=top_k, as_json=json, show=show)
+            elif json:
+                num_failed = _print_json(run(photos), len(photos), top_k)
             elif together:
-                num_failed = _print_joint_panel(list(answers), locator)
+                num_failed = _print_joint_panel(list(run(photos)), locator)
             else:
-                num_failed = _print_panels(answers, len(photos), locator)
+                num_failed = _print_panels(run(photos), len(photos), locator)
         exit_after_batch(len(photos), num_failed)
 
 
@@ -275,13 +323,23 @@ def _available(method: str) -> str:
     return method
 
 
+def _shown(locator: "Locator") -> "Callable[[Prediction], None]":
+    """What prints the whole panel of an answer."""
+    from geotoken.cli.panel import FullPanel, neighbor_labels
+    from geotoken.cli.terminal import stdout
+
+    def show(answer: "Prediction") -> None:
+        labels = neighbor_labels(answer.neighbors, locator.gallery.table)
+        stdout().print(FullPanel(answer.image, [answer], [labels]))
+
+    return show
+
+
 def _locate(
-    locator: "Locator", photos: "Sequence[Path | Failure]", options: "LocateOptions", *, together: bool
+    run: "Callable[[Sequence[Path]], Iterable[Answer]]", photos: "Sequence[Path | Failure]"
 ) -> "Iterator[Answer]":
     """One answer a photo, in order, as they come."""
-    paths = [photo for photo in photos if isinstance(photo, Path)]
-    run = locator.locate_together if together else locator.locate_many
-    answers = iter(run(paths, options))
+    answers = iter(run([photo for photo in photos if isinstance(photo, Path)]))
     for photo in photos:
         yield next(answers) if isinstance(photo, Path) else photo
 

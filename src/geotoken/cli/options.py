@@ -19,7 +19,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="Name of a bundled model, or a model folder.",
+        help="Name of a bundled model, a model folder, or OWNER/NAME[@REVISION] on the hub.",
         rich_help_panel="Model",
     ),
 ]

@@ -1,35 +1,38 @@
-"""Makes a gallery of a folder of photos or a CSV table.
+"""Makes a gallery of photos whose position is known, and adds more to one.
 
-Owns reading the sources and reporting what could not be used; must not know which encoder embeds.
+Owns reading, embedding and reporting what could not be used; must not know which encoder embeds.
 """
 
-import csv
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ImageError, InputError
-from geotoken.files import check_regular
-from geotoken.gallery.index import Gallery, check_destination
+from geotoken.gallery.index import Gallery, to_units
+from geotoken.gallery.kinds import choose_kind
+from geotoken.gallery.shards import Shards
+from geotoken.gallery.sidecars import takeout_position, xmp_position
+from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source
 from geotoken.gallery.table import GalleryTable
-from geotoken.geo import check_lat_lng
-from geotoken.images.read import find_images, printable, read
+from geotoken.gallery.write import Pieces, check_destination, write_gallery
+from geotoken.images.read import read
+from geotoken.manifest import MANIFEST_NAME
 
 BATCH_SIZE = 16
 """Photos read and embedded at once; bounds memory whatever the size of the source."""
 
-REQUIRED_COLUMNS = ("image", "lat", "lng")
-"""Columns that the CSV of a gallery must have."""
+SHARD_SIZE = 32 * BATCH_SIZE
+"""Photos of one part of an unfinished build: what a killed build loses at most."""
 
-OPTIONAL_COLUMNS = ("id", "owner", "label", "attribution", "license", "source_url", "coord_precision")
-"""Columns that the CSV of a gallery may have; others are reported, an empty cell means unknown."""
-
-_MAX_HEADER = 200  # letters of a wrong header that are shown; a file of another kind may be one long line
+Progress = Callable[[int, int], None]
+"""Called with (photos done, photos in all) after each batch."""
 
 
 class ImageEncoder(Protocol):
@@ -55,30 +58,6 @@ class ImageEncoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A photo to add, before it has been read."""
-
-    path: Path
-    """Its file."""
-    name: str
-    """How reports call it, and its id if it has no other."""
-    position: tuple[float, float] | None
-    """(lat, lng) in degrees; None to take the position in the file's EXIF."""
-    columns: dict[str, str | None] = field(default_factory=dict)
-    """Values of `OPTIONAL_COLUMNS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildError:
-    """A photo that was not added."""
-
-    image: str
-    """The file or row."""
-    reason: str
-    """Why, in one line."""
-
-
 @dataclass(frozen=True, slots=True)
 class Duplicate:
     """A photo that was not added because the same file was added before."""
@@ -94,7 +73,7 @@ class BuildReport:
     """What became of the photos of a source."""
 
     num_added: int
-    """Photos in the gallery."""
+    """Photos added to the gallery."""
     errors: list[BuildError]
     """Photos that could not be used, in order."""
     duplicates: list[Duplicate]
@@ -109,55 +88,114 @@ def build_gallery(
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    resume: bool = False,
+    index: str = "auto",
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Make a gallery folder of photos whose position is known.
 
+    What has been embedded is kept in `OUT.partial` until the gallery is there. A build that goes on with it
+    gives the same gallery as one that was never stopped.
+
     Args:
-        source: A folder of photos with a GPS position in their EXIF, searched with its subfolders; or a CSV
-            file with `REQUIRED_COLUMNS` and any of `OPTIONAL_COLUMNS`, image paths relative to its folder.
+        source: A folder of photos, a CSV file, or GeoJSON; see `geotoken.gallery.sources.open_source`. Photos
+            of a folder have a position in an XMP sidecar, in their EXIF or in the JSON of Google Takeout; the
+            first of these counts.
         encoder: What turns photos into vectors.
         out: The gallery folder to make, outside the source.
-        overwrite: Whether a gallery that is already there may be replaced.
+        overwrite: Whether a gallery that is already there may be replaced, and an unfinished build dropped.
+        resume: Whether to go on with an unfinished build of the same source; if there is none, a new one
+            begins.
+        index: How the gallery is searched: "auto" to choose by size, "exact", "hnsw" or "ivfpq".
         progress: Called with (photos done, photos in all) after each batch.
 
     Returns:
         How many photos were added, and which were not and why.
 
     Raises:
-        InputError: The source cannot be read or none of its photos can be used, or `out` may not be replaced.
+        InputError: The source cannot be read or none of its photos can be used, `out` may not be replaced, or
+            there is an unfinished build.
         ArtifactError: The gallery cannot be written.
     """
-    if os.fspath(source) == "":
-        raise InputError("an empty path; give a folder of photos, or a CSV")
+    opened = open_source(source)
+    choose_kind(index, 1)
     out = Path(out)
     check_destination(out, overwrite=overwrite)
-    source = Path(source)
-    unused_columns: list[str] = []
-    if source.is_dir():
-        paths = find_images([source])
-        entries = [
-            Entry(path=path, name=path.relative_to(source).as_posix(), position=None) for path in paths
-        ]
-        errors: list[BuildError] = []
-    else:
-        entries, errors, unused_columns = read_csv(source)
-    gallery, report = embed_entries(entries, encoder, progress=progress)
-    report = BuildReport(report.num_added, errors + report.errors, report.duplicates, unused_columns)
-    if gallery is None:
+    fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE}"
+    shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=overwrite)
+    report = _embed(opened, encoder, shards, {}, progress)
+    if not report.num_added:
+        shards.remove()
         first = report.errors[0]
         raise InputError(
             f"none of the {len(report.errors)} photos of {source} can be used; "
             f"the first, {first.image}: {first.reason}"
         )
-    gallery.save(out, overwrite=overwrite)
+    write_gallery(
+        out, _pieces(shards), encoder_name=encoder.name, dim=encoder.dim, kind=index, overwrite=overwrite
+    )
+    shards.remove()
+    return report
+
+
+def add_photos(
+    folder: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    encoder: ImageEncoder,
+    *,
+    resume: bool = False,
+    index: str | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Add photos to a gallery; it is as before until all are in.
+
+    Args:
+        folder: The gallery folder.
+        source: As for `build_gallery`.
+        encoder: The encoder that made the gallery.
+        resume: Whether to go on with an unfinished addition of the same source to the same gallery.
+        index: How the gallery is searched then; None keeps to the choice made before.
+        progress: Called with (photos done, photos in all) after each batch.
+
+    Returns:
+        How many photos were added, and which were not and why; a photo that the gallery has is a duplicate.
+
+    Raises:
+        InputError: The source cannot be read, or there is an unfinished addition.
+        ArtifactError: The gallery is damaged, was made by another encoder, or cannot be written.
+    """
+    opened = open_source(source)
+    gallery = Gallery.load(folder)
+    gallery.check_encoder(encoder.name, encoder.dim)
+    kind = kept_kind(gallery) if index is None else index
+    choose_kind(kind, 1)
+    out = Path(folder)
+    version = hashlib.sha256((out / MANIFEST_NAME).read_bytes()).hexdigest()
+    fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE} {version}"
+    shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=False)
+    known = {
+        bytes.fromhex(digest): name
+        for digest, name in zip(gallery.table.sha256, gallery.table.id, strict=True)
+        if digest
+    }
+    report = _embed(opened, encoder, shards, known, progress)
+    if report.num_added:
+        write_gallery(
+            out,
+            _grown(gallery, shards),
+            encoder_name=encoder.name,
+            dim=encoder.dim,
+            kind=kind,
+            overwrite=True,
+        )
+    shards.remove()
     return report
 
 
 def embed_entries(
-    entries: Sequence[Entry], encoder: ImageEncoder, *, progress: Callable[[int, int], None] | None = None
+    entries: Sequence[Entry], encoder: ImageEncoder, *, progress: Progress | None = None
 ) -> tuple[Gallery | None, BuildReport]:
-    """Read and embed photos, batch by batch.
+    """Read and embed photos in memory, batch by batch.
 
     Args:
         entries: The photos.
@@ -167,133 +205,171 @@ def embed_entries(
     Returns:
         The gallery in memory, None if no photo could be used; and what became of each.
     """
-    reader = _Reader(encoder.min_side)
-    batches: list[NDArray[np.float32]] = []
-    for start in range(0, len(entries), BATCH_SIZE):
-        pixels = list(reader.read_all(entries[start : start + BATCH_SIZE]))
-        if pixels:
-            batches.append(encoder.embed(pixels, for_gallery=True))
-        if progress is not None:
-            progress(min(start + BATCH_SIZE, len(entries)), len(entries))
-    report = BuildReport(len(reader.rows), reader.errors, reader.duplicates)
-    if not batches:
+    reader = _Reader(encoder.min_side, {})
+    source = list_source(entries)
+    parts = list(_embed_parts(source, 0, encoder, reader, progress))
+    errors = [BuildError(**one) for _, record in parts for one in record["errors"]]
+    duplicates = [Duplicate(**one) for _, record in parts for one in record["duplicates"]]
+    rows = [row for _, record in parts for row in record["rows"]]
+    report = BuildReport(len(rows), errors, duplicates)
+    if not rows:
         return None, report
-    table = GalleryTable.from_rows(reader.rows)
-    return Gallery.from_vectors(np.concatenate(batches), table, encoder.name), report
+    vectors = np.concatenate([vectors for vectors, _ in parts])
+    return Gallery.from_vectors(vectors, GalleryTable.from_rows(rows), encoder.name), report
+
+
+def kept_kind(gallery: Gallery) -> str:
+    """The kind of index that a gallery keeps when it changes.
+
+    Args:
+        gallery: The gallery as it is.
+
+    Returns:
+        "auto" if its index is what its size asks for, else the kind that was chosen for it.
+    """
+    return "auto" if gallery.index_kind == choose_kind("auto", gallery.size) else gallery.index_kind
+
+
+def _embed(
+    source: Source, encoder: ImageEncoder, shards: Shards, known: dict[bytes, str], progress: Progress | None
+) -> BuildReport:
+    """Embed what is not in the shards yet, and report on all of them."""
+    reader = _Reader(encoder.min_side, known)
+    for record in shards.records():
+        reader.remember(record["rows"])
+    done = shards.num_shards * SHARD_SIZE
+    for vectors, record in _embed_parts(source, done, encoder, reader, progress):
+        shards.append(vectors, record)
+    num_added = 0
+    errors: list[BuildError] = []
+    duplicates: list[Duplicate] = []
+    for record in shards.records():
+        num_added += len(record["rows"])
+        errors += [BuildError(**one) for one in record["errors"]]
+        duplicates += [Duplicate(**one) for one in record["duplicates"]]
+    return BuildReport(num_added, errors, duplicates, source.unused_columns)
+
+
+def _embed_parts(
+    source: Source, num_done: int, encoder: ImageEncoder, reader: "_Reader", progress: Progress | None
+) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
+    """Vectors and record of each `SHARD_SIZE` entries of a source, after the first `num_done`."""
+    remaining = islice(source.entries(), num_done, None)
+    while part := list(islice(remaining, SHARD_SIZE)):
+        blocks = [np.empty((0, encoder.dim), dtype=np.float32)]
+        for entries in _batches(part):
+            pixels = list(reader.read_all(entries))
+            if pixels:
+                blocks.append(to_units(encoder.embed(pixels, for_gallery=True), "gallery"))
+            num_done += len(entries)
+            if progress is not None:
+                progress(num_done, source.num_entries)
+        yield np.concatenate(blocks), reader.take_record()
+
+
+def _batches(entries: Sequence[Entry | BuildError]) -> Iterator[Sequence[Entry | BuildError]]:
+    for start in range(0, len(entries), BATCH_SIZE):
+        yield entries[start : start + BATCH_SIZE]
 
 
 class _Reader:
     """Reads entries one after the other and keeps account of them."""
 
-    def __init__(self, min_side: int) -> None:
-        self.rows: list[dict[str, object]] = []
-        self.errors: list[BuildError] = []
-        self.duplicates: list[Duplicate] = []
+    def __init__(self, min_side: int, known: dict[bytes, str]) -> None:
         self._min_side = min_side
-        self._first: dict[str, str] = {}  # sha256 -> name of the entry added
+        self._first = known  # sha256 -> name of the photo that has it
+        self._rows: list[dict[str, Any]] = []
+        self._errors: list[BuildError] = []
+        self._duplicates: list[Duplicate] = []
 
-    def read_all(self, entries: Sequence[Entry]) -> Iterator[NDArray[np.uint8]]:
+    def remember(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Take note of photos that were added before."""
+        for row in rows:
+            self._first[bytes.fromhex(row["sha256"])] = row["id"]
+
+    def read_all(self, entries: Iterable[Entry | BuildError]) -> Iterator[NDArray[np.uint8]]:
         """Yield the pixels of the entries that can be used, shape (H, W, 3), and record each."""
         for entry in entries:
-            try:
-                photo = read(entry.path, min_side=self._min_side)
-            except ImageError as error:
-                self.errors.append(BuildError(entry.name, str(error)))
+            if isinstance(entry, BuildError):
+                self._errors.append(entry)
                 continue
-            position = entry.position or photo.gps
-            if photo.sha256 in self._first:
-                self.duplicates.append(Duplicate(entry.name, self._first[photo.sha256]))
-            elif position is None:
-                reason = "no GPS position in its EXIF; give it in a CSV with the columns image, lat, lng"
-                self.errors.append(BuildError(entry.name, reason))
-            else:
-                self._first[photo.sha256] = entry.name
-                row = {"id": entry.name, "coord_precision": None if entry.position else "exif"}
-                row |= {name: value for name, value in entry.columns.items() if value is not None}
-                lat, lng = position
-                self.rows.append(row | {"lat": lat, "lng": lng, "sha256": photo.sha256})
-                yield photo.pixels
+            try:
+                pixels = self._read(entry)
+            except ImageError as error:
+                self._errors.append(BuildError(entry.name, str(error)))
+                continue
+            if pixels is not None:
+                yield pixels
+
+    def take_record(self) -> dict[str, Any]:
+        """What became of the entries since the last call, JSON-serialisable."""
+        record = {
+            "rows": self._rows,
+            "errors": [asdict(one) for one in self._errors],
+            "duplicates": [asdict(one) for one in self._duplicates],
+        }
+        self._rows, self._errors, self._duplicates = [], [], []
+        return record
+
+    def _read(self, entry: Entry) -> NDArray[np.uint8] | None:
+        if not _is_unicode(entry.name):
+            self._errors.append(BuildError(ascii(entry.name), "its name is not valid Unicode; rename it"))
+            return None
+        photo = read(entry.path, min_side=self._min_side)
+        digest = bytes.fromhex(photo.sha256)
+        if digest in self._first:
+            self._duplicates.append(Duplicate(entry.name, self._first[digest]))
+            return None
+        position, precision = entry.position, None
+        if position is None:
+            position, precision = _find_position(entry.path, photo.gps)
+        if position is None:
+            reason = (
+                "no GPS position in its EXIF or in a sidecar; give it in a CSV with the columns "
+                "image, lat, lng"
+            )
+            self._errors.append(BuildError(entry.name, reason))
+            return None
+        self._first[digest] = entry.name
+        row = {"id": entry.name, "coord_precision": precision}
+        row |= {name: value for name, value in entry.columns.items() if value is not None}
+        lat, lng = position
+        self._rows.append(row | {"lat": lat, "lng": lng, "sha256": photo.sha256})
+        return photo.pixels
 
 
-def read_csv(path: Path) -> tuple[list[Entry], list[BuildError], list[str]]:
-    """Read the CSV of a gallery.
-
-    Args:
-        path: UTF-8 file with a header, separated by commas.
-
-    Returns:
-        The rows that can be used; the others with their line and what is wrong; and the columns that are
-        neither required nor optional.
-
-    Raises:
-        InputError: The file cannot be read as CSV, lacks a column of `REQUIRED_COLUMNS`, or has no row.
-    """
-    entries: list[Entry] = []
-    errors: list[BuildError] = []
+def _is_unicode(name: str) -> bool:
     try:
-        check_regular(path)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            unused_columns = _check_header(path, reader.fieldnames)
-            for row in reader:
-                try:
-                    entries.append(_entry(path.parent, row))
-                except InputError as error:
-                    errors.append(BuildError(f"{path.name} line {reader.line_num}", str(error)))
-    except InputError:
-        raise
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"{path} cannot be read ({_reason(error)}); give a folder of photos, or a CSV in UTF-8"
-        ) from error
-    if not entries and not errors:
-        raise InputError(f"{path} has no rows; give one photo a line")
-    return entries, errors, unused_columns
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _check_header(path: Path, columns: Sequence[str]) -> list[str]:
-    """The columns that are not used.
-
-    Raises:
-        InputError: A column that is needed is missing.
-    """
-    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
-    if missing:
-        found = printable(", ".join(columns)[:_MAX_HEADER]) or "nothing"
-        raise InputError(
-            f"{path} lacks the column {', '.join(missing)}; found: {found}. A gallery needs "
-            f"{', '.join(REQUIRED_COLUMNS)}, separated by commas, and may have {', '.join(OPTIONAL_COLUMNS)}"
-        )
-    return [name for name in columns if name and name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
+def _find_position(
+    path: Path, gps: tuple[float, float] | None
+) -> tuple[tuple[float, float] | None, str | None]:
+    """Position of a photo of a folder, and what it is: what a person set last, else what the camera wrote."""
+    if (position := xmp_position(path)) is not None:
+        return position, "sidecar"
+    if gps is not None:
+        return gps, "exif"
+    if (position := takeout_position(path)) is not None:
+        return position, "sidecar"
+    return None, None
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not text in UTF-8"
-    return getattr(error, "strerror", None) or " ".join(str(error).split())
+def _pieces(shards: Shards) -> Pieces:
+    for vectors, record in zip(shards.vectors(), shards.records(), strict=True):
+        yield vectors, GalleryTable.from_rows(record["rows"])
 
 
-def _entry(folder: Path, row: dict[str, str | None]) -> Entry:
-    if None in row:
-        raise InputError("it has more cells than the header; quote cells that hold a comma")
-    cells = {name: (value or "").strip() or None for name, value in row.items()}
-    image = cells["image"]
-    if image is None:
-        raise InputError("its image is empty; give the path of a photo")
-    for name in ("lat", "lng"):
-        if cells[name] is None:
-            raise InputError(f"its {name} is empty; give degrees")
-    try:
-        lat, lng = float(cells["lat"] or ""), float(cells["lng"] or "")
-    except ValueError:
-        raise InputError(
-            f"its position is {cells['lat']!r}, {cells['lng']!r}; give degrees as numbers"
-        ) from None
-    checked_lat, checked_lng = check_lat_lng(lat, lng)
-    return Entry(
-        path=folder / image,
-        name=image,
-        position=(float(checked_lat), float(checked_lng)),
-        columns={name: cells.get(name) for name in OPTIONAL_COLUMNS},
-    )
+def _grown(gallery: Gallery, shards: Shards) -> Pieces:
+    yield from gallery.pieces()
+    gallery.close()  # so that its folder can be replaced
+    yield from _pieces(shards)
+
+
+def _partial(out: Path) -> Path:
+    out = out.resolve()
+    return out.with_name(out.name + ".partial")

@@ -1,13 +1,10 @@
-"""A gallery in memory and in its folder: unit vectors under an exact index, and a table of what they show.
+"""A gallery in memory or opened from its folder: unit vectors under an index, and what they show.
 
-Owns the folder's format and the `Gallery`; must not know how photos become vectors.
+Owns the `Gallery` and reading its folder; must not know how photos become vectors.
 """
 
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +13,41 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
 from geotoken.files import read_json
+from geotoken.gallery.kinds import KINDS, ApproximateIndex, Effort, ExactIndex, make_exact, read_index
 from geotoken.gallery.search import Exclusion, Neighbors, search_index
-from geotoken.gallery.table import GalleryTable
-from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
-from geotoken.version import __version__
+from geotoken.gallery.storage import BLOCK_ROWS, StoredStrings, VectorFile
+from geotoken.gallery.table import ROWS_NAME, TABLE_NAME, TEXT_NAME, GalleryTable, open_stored
+from geotoken.gallery.write import (
+    CONFIG_NAME,
+    EXACT_INDEX,
+    FORMAT_VERSION,
+    INDEX_NAME,
+    KIND,
+    VECTORS_NAME,
+    write_gallery,
+)
+from geotoken.manifest import verify_manifest
 
-KIND = "geotoken-gallery"
-"""What the manifest of a gallery folder calls it."""
-
-FORMAT_VERSION = 1
-"""Newest layout of a gallery folder that this geotoken reads, and the one it writes."""
-
-INDEX_KIND = "exact inner product, float32"
-"""How the vectors are searched."""
-
-_INDEX_NAME, _TABLE_NAME, _CONFIG_NAME = "index.faiss", "gallery.parquet", "gallery.json"
+_MAX_EFFORT = 1 << 20  # more than any index needs
 
 
 class Gallery:
-    """Geotagged reference photos as unit vectors, searched exactly by cosine similarity.
+    """Geotagged reference photos as unit vectors, searched by cosine similarity.
 
     A gallery folder holds `index.faiss`, `gallery.parquet` (see `GalleryTable`), `gallery.json` (`encoder`,
-    `dim`, `num_photos`, `index`, `geotoken_version`) and `manifest.json`. It may lie inside another artifact.
-    Made by `Gallery.load`, `Gallery.from_vectors` or `build_gallery`. Searching is safe from several threads.
+    `dim`, `num_photos`, `index`, `geotoken_version`) and `manifest.json`. If its index is not exact, the
+    vectors are in `vectors.npy`, and coordinates and texts again in `rows.npy` and `text.jsonl`, from which
+    single rows are read. It may lie inside another artifact. Made by `Gallery.load`, `Gallery.from_vectors`
+    or `build_gallery`. Searching is safe from several threads.
     """
 
-    def __init__(self, index: Any, table: GalleryTable, encoder_name: str, folder: Path | None) -> None:
+    def __init__(
+        self,
+        index: ExactIndex | ApproximateIndex,
+        table: GalleryTable,
+        encoder_name: str,
+        folder: Path | None,
+    ) -> None:
         self._index = index
         self._folder = folder
         self.table = table
@@ -64,17 +70,13 @@ class Gallery:
         Raises:
             InputError: The shapes do not fit, the gallery is empty, or a vector is zero or not finite.
         """
-        import faiss
-
-        units = _to_units(vectors, "gallery")
+        units = to_units(vectors, "gallery")
         if len(units) != len(table) or not len(units):
             raise InputError(
                 f"{len(units)} vectors and {len(table)} table rows given; a gallery has one of each a photo, "
                 "and at least one photo"
             )
-        index = faiss.IndexFlatIP(units.shape[1])
-        index.add(units)
-        return cls(index, table, encoder_name, None)
+        return cls(ExactIndex(make_exact([units], units.shape[1])), table, encoder_name, None)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Gallery":
@@ -90,72 +92,72 @@ class Gallery:
             ArtifactError: A file is missing or damaged, the parts do not fit each other, or a newer geotoken
                 made the folder.
         """
-        import faiss
-
         root = Path(folder)
         listed = verify_manifest(root, KIND, FORMAT_VERSION)["files"]
-        for name in (_INDEX_NAME, _TABLE_NAME, _CONFIG_NAME):
-            if name not in listed:
-                raise ArtifactError(f"{root} has no {name}; fetch or build the gallery again")
+        _check_listed(root, listed, (INDEX_NAME, TABLE_NAME, CONFIG_NAME))
         try:
-            config = read_json(root / _CONFIG_NAME)
-            encoder_name, dim = config["encoder"], config["dim"]
-            index = faiss.read_index(str(root / _INDEX_NAME))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            config = read_json(root / CONFIG_NAME)
+            encoder_name, dim, described = config["encoder"], config["dim"], config["index"]
+            effort = None if isinstance(described, str) else _read_effort(described)
+            faiss_index = read_index(root / INDEX_NAME, "exact" if effort is None else described["kind"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
             reason = " ".join(str(error).split())
             raise ArtifactError(f"{root} is not a gallery ({reason}); fetch or build it again") from error
-        table = GalleryTable.read(root / _TABLE_NAME)
-        if index.d != dim or index.ntotal != len(table) or not len(table):
+        index: ExactIndex | ApproximateIndex
+        if effort is None:
+            index, table = ExactIndex(faiss_index), GalleryTable.read(root / TABLE_NAME)
+        else:
+            _check_listed(root, listed, (VECTORS_NAME, ROWS_NAME, TEXT_NAME))
+            index = ApproximateIndex(described["kind"], faiss_index, VectorFile(root / VECTORS_NAME), effort)
+            table = open_stored(root)
+        shape = (faiss_index.ntotal, faiss_index.d)
+        stored = shape if isinstance(index, ExactIndex) else index.vectors.shape
+        if shape != stored or shape != (len(table), dim) or not len(table):
             raise ArtifactError(
-                f"{root} does not fit together: {index.ntotal} vectors of {index.d} numbers, "
+                f"{root} does not fit together: {shape[0]} vectors of {shape[1]} numbers, "
                 f"{len(table)} rows, dim {dim}; fetch or build the gallery again"
             )
         return cls(index, table, str(encoder_name), root)
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, index: str = "auto") -> None:
         """Write the gallery folder; it is there whole or not at all.
-
-        The files are written to a temporary folder beside it, which is then renamed.
 
         Args:
             folder: The folder to make; its parent is made if needed.
             overwrite: Whether a gallery that is already there may be replaced. Nothing else ever is.
+            index: How the folder's gallery is searched: "auto" to choose by size, "exact", "hnsw", "ivfpq".
 
         Raises:
-            InputError: Something is at `folder` that may not be replaced, see `check_destination`.
+            InputError: Something is at `folder` that may not be replaced, or the kind of index is unknown.
             ArtifactError: The folder cannot be written.
         """
-        import faiss
+        root = Path(folder)
+        write_gallery(
+            root,
+            self.pieces(),
+            encoder_name=self.encoder_name,
+            dim=self.dim,
+            kind=index,
+            overwrite=overwrite,
+        )
+        self._folder = root.resolve()
 
-        root = Path(folder).resolve()
-        check_destination(root, overwrite=overwrite)
-        config = {
-            "encoder": self.encoder_name,
-            "dim": self.dim,
-            "num_photos": self.size,
-            "index": INDEX_KIND,
-            "geotoken_version": __version__,
-        }
-        temporary: Path | None = None
-        try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-            temporary.chmod(0o755)  # mkdtemp makes a folder for one user only
-            faiss.write_index(self._index, str(temporary / _INDEX_NAME))
-            self.table.write(temporary / _TABLE_NAME)
-            text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-            (temporary / _CONFIG_NAME).write_text(text, encoding="utf-8")
-            write_manifest(temporary, kind=KIND, format_version=FORMAT_VERSION)
-            _put_in_place(temporary, root)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise ArtifactError(
-                f"gallery {root} cannot be written ({reason}); check space and permissions"
-            ) from error
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
-        self._folder = root
+    def close(self) -> None:
+        """Close the files of a gallery whose rows stay on disk; it cannot be searched afterwards."""
+        if isinstance(self._index, ApproximateIndex):
+            self._index.vectors.close()
+        if isinstance(self.table.id, StoredStrings):
+            self.table.id.close()
+
+    def pieces(self) -> Iterator[tuple[NDArray[np.float32], GalleryTable]]:
+        """Read the whole gallery, some thousand rows at a time.
+
+        Yields:
+            Unit vectors, shape (M, D), and the table of the same M rows, in order.
+        """
+        for first in range(0, self.size, BLOCK_ROWS):
+            rows = np.arange(first, min(first + BLOCK_ROWS, self.size))
+            yield self._block(first, int(rows[-1]) + 1), self.table.take(rows)
 
     @property
     def size(self) -> int:
@@ -165,12 +167,24 @@ class Gallery:
     @property
     def dim(self) -> int:
         """Length D of the vectors."""
-        return int(self._index.d)
+        return int(self._index.faiss_index.d)
+
+    @property
+    def index_kind(self) -> str:
+        """How it is searched: "exact", "hnsw" or "ivfpq"."""
+        return "exact" if isinstance(self._index, ExactIndex) else self._index.kind
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """A copy of the unit vectors, shape (N, D), float32."""
-        return np.asarray(self._index.reconstruct_n(0, self.size), dtype=np.float32)
+        """A copy of the unit vectors, shape (N, D), float32; those of a big gallery rounded to 16 bits."""
+        return self._block(0, self.size)
+
+    def _block(self, first: int, stop: int) -> NDArray[np.float32]:
+        """Unit vectors of rows that follow each other, shape (M, D)."""
+        if isinstance(self._index, ExactIndex):
+            flat = self._index.faiss_index.reconstruct_n(first, stop - first)
+            return np.asarray(flat, dtype=np.float32)
+        return self._index.vectors.block(first, stop)
 
     def check_encoder(self, name: str, dim: int) -> None:
         """Refuse vectors that do not compare with those of this gallery.
@@ -195,7 +209,7 @@ class Gallery:
         k: int,
         exclude: Exclusion | Sequence[Exclusion | None] | None = None,
     ) -> list[Neighbors]:
-        """Find the k photos nearest to each query, exactly.
+        """Find the k photos nearest to each query; similarities are exact, whatever the index.
 
         Args:
             vectors: Query vectors of this gallery's encoder, shape (B, D); scaled to length 1 here.
@@ -208,7 +222,7 @@ class Gallery:
         Raises:
             InputError: A shape, k or the length of `exclude` does not fit, or a vector is zero or not finite.
         """
-        queries = _to_units(vectors, "query")
+        queries = to_units(vectors, "query")
         if queries.shape[1] != self.dim:
             raise InputError(f"query vectors have {queries.shape[1]} numbers; this gallery has {self.dim}")
         if k < 1:
@@ -231,9 +245,6 @@ class Gallery:
             JSON-serialisable: `num_photos`, `dim`, `index`, `encoder`, `bbox` [west, south, east, north] in
             degrees, `coord_precision` {kind: number of photos}, `size_bytes` on disk (None if not saved).
         """
-        kinds, counts = np.unique(
-            [kind or "unknown" for kind in self.table.coord_precision], return_counts=True
-        )
         lat, lng = self.table.lat, self.table.lng
         size_bytes = None
         if self._folder is not None:
@@ -241,57 +252,50 @@ class Gallery:
         return {
             "num_photos": self.size,
             "dim": self.dim,
-            "index": INDEX_KIND,
+            "index": self._describe_index(),
             "encoder": self.encoder_name,
             "bbox": [float(edge) for edge in (lng.min(), lat.min(), lng.max(), lat.max())],
-            "coord_precision": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
+            "coord_precision": self.table.count("coord_precision"),
             "size_bytes": size_bytes,
         }
 
+    def _describe_index(self) -> str:
+        if isinstance(self._index, ExactIndex):
+            return EXACT_INDEX
+        breadth, depth = self._index.effort.breadth, self._index.effort.depth
+        if self._index.kind == "hnsw":
+            return f"HNSW, queue of {breadth}, {depth} candidates compared exactly"
+        num_lists = self._index.faiss_index.nlist
+        return f"IVF-PQ, {breadth} of {num_lists} lists, {depth} candidates compared exactly"
 
-def check_destination(folder: Path, *, overwrite: bool) -> None:
-    """Refuse to write a gallery over anything that is not one; ask this before long work.
+
+def _read_effort(described: dict[str, Any]) -> Effort:
+    effort = Effort(int(described["breadth"]), int(described["depth"]))
+    possible = all(1 <= value <= _MAX_EFFORT for value in (effort.breadth, effort.depth))
+    if described["kind"] not in KINDS[1:] or not possible:
+        raise ValueError(f"its index is {described}")
+    return effort
+
+
+def _check_listed(root: Path, listed: Container[str], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in listed:
+            raise ArtifactError(f"{root} has no {name}; fetch or build the gallery again")
+
+
+def to_units(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """Scale vectors to length 1.
 
     Args:
-        folder: Where a gallery shall be saved.
-        overwrite: Whether a gallery that is already there may be replaced.
+        vectors: Vectors of shape (B, D), D at least 1.
+        name: What they are, for error messages.
+
+    Returns:
+        Unit vectors, shape (B, D), contiguous as FAISS wants them.
 
     Raises:
-        InputError: A file or a folder with other things is there, or a gallery and `overwrite` is False.
+        InputError: The shape is another, or a vector is zero or not finite.
     """
-    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        manifest = read_json(folder / MANIFEST_NAME)
-        is_gallery = manifest["format"] == KIND
-    except (OSError, ValueError, KeyError, TypeError):
-        is_gallery = False
-    if not is_gallery:
-        raise InputError(f"{folder} exists and is not a gallery; choose another folder")
-    if not overwrite:
-        raise InputError(
-            f"{folder} already is a gallery; choose another folder, or overwrite it "
-            "(--overwrite, in Python overwrite=True)"
-        )
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    # A folder cannot be renamed onto another, so an old one is moved aside first, and back if that fails.
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    old = temporary.with_name(temporary.name + "-old")
-    folder.rename(old)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _to_units(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    # Vectors scaled to length 1, shape (B, D), contiguous as FAISS wants them.
     values = np.asarray(vectors, dtype=np.float32)
     if values.ndim != 2 or not values.shape[1]:
         raise InputError(f"{name} vectors have shape {values.shape}; give (number of photos, dim)")

@@ -5,17 +5,18 @@ Owns exclusion and the search loop; must not know how a gallery is stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
+from geotoken.gallery.kinds import Index
 from geotoken.gallery.table import GalleryTable
 from geotoken.geo import check_lat_lng, haversine_km
 
 _MARGIN = 16  # rows fetched beyond K at first, where something is excluded
+_ENOUGH = 0.75  # share of an approximate index's candidates that must remain, or more are fetched
 _GROWTH = 4  # how many times more rows are fetched where too few remained
 _MAX_FETCHED = 1 << 22  # rows in memory at once, over all queries: about 50 MB
 
@@ -110,7 +111,7 @@ class Neighbors:
 
 
 def search_index(
-    index: Any,
+    index: Index,
     table: GalleryTable,
     queries: NDArray[np.float32],
     k: int,
@@ -118,11 +119,13 @@ def search_index(
 ) -> list[Neighbors]:
     """Find the k rows nearest to each query that its exclusion leaves.
 
-    Rows are dropped after the search, and more are fetched where fewer than k remain, until k do or the
-    whole gallery has been seen. So the answer is that of a gallery without the excluded rows, however many.
+    Rows are dropped after the search, and more are fetched where too few remain, until enough do or the
+    whole gallery has been seen. So the answer of an exact index is that of a gallery without the excluded
+    rows, however many. An approximate index must leave nearly as many candidates to choose from as it was
+    tuned to need.
 
     Args:
-        index: FAISS index by inner product over unit vectors, N rows.
+        index: Index over unit vectors, N rows.
         table: What is known about those N rows.
         queries: Unit vectors, shape (B, D), float32.
         k: Neighbors wanted, at least 1.
@@ -134,17 +137,20 @@ def search_index(
     num_rows = len(table)
     answers: dict[int, Neighbors] = {}
     pending = list(range(len(queries)))
-    num_fetched = min(num_rows, k if all(part is None for part in exclude) else k + _MARGIN)
+    margin = 0 if all(part is None for part in exclude) else _MARGIN
+    num_needed = max(k, index.depth)
+    num_fetched = min(num_rows, num_needed + margin)
     while pending:
         too_few = []
         chunk = max(1, _MAX_FETCHED // num_fetched)
         for start in range(0, len(pending), chunk):
             positions = pending[start : start + chunk]
-            similarities, rows = _scan(index, queries[positions], num_fetched)
-            for position, similarity, row in zip(positions, similarities, rows, strict=True):
-                similarity, row = _keep(table, row, similarity, exclude[position])
-                if len(row) >= k or num_fetched == num_rows:
-                    answers[position] = _neighbors(table, row[:k], similarity[:k])
+            found, certain = index.nearest(queries[positions], num_fetched)
+            for position, (similarity, row) in zip(positions, found, strict=True):
+                kept_similarity, kept = _keep(table, row, similarity, exclude[position])
+                enough = certain or len(kept) >= _ENOUGH * min(len(row), num_needed)
+                if num_fetched == num_rows or (len(kept) >= k and enough):
+                    answers[position] = _neighbors(table, kept[:k], kept_similarity[:k])
                 else:
                     too_few.append(position)
         pending = too_few
@@ -152,29 +158,11 @@ def search_index(
     return [answers[position] for position in range(len(queries))]
 
 
-def _scan(index: Any, queries: NDArray[np.float32], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Similarities and rows of the k nearest, each of shape (B, k), on one thread.
-
-    Reading the vectors from memory takes the time, not arithmetic. With two OpenMP threads, each busy waiting
-    for the other, a query took 4 times longer as soon as anything else ran on the machine.
-    """
-    import faiss
-
-    num_threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # for the calling thread only
-    try:
-        similarity, row = index.search(queries, k)
-    finally:
-        faiss.omp_set_num_threads(num_threads)
-    return similarity, row
-
-
 def _keep(
     table: GalleryTable, row: NDArray[np.int64], similarity: NDArray[np.float32], exclusion: Exclusion | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Similarities and rows of one query that its exclusion leaves; an index marks a missing row by -1."""
-    found = row >= 0
-    row, exact = row[found], np.clip(similarity[found].astype(np.float64), -1.0, 1.0)
+    """Similarities and rows of one query that its exclusion leaves."""
+    exact = np.clip(similarity.astype(np.float64), -1.0, 1.0)
     if exclusion is not None:
         kept = ~exclusion.drops(table, row, exact)
         row, exact = row[kept], exact[kept]

@@ -1,22 +1,25 @@
 """What is known about each photo of a gallery, one row each, kept in Parquet.
 
-Owns the columns and their file; must not know vectors or how they are searched.
+Owns the columns and their files; must not know vectors or how they are searched.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.gallery.storage import StoredStrings, TextFile, TextWriter
 from geotoken.geo import check_lat_lng
 
-Strings = NDArray[np.object_]
-"""Text values, shape (N,), dtype object: str, or None where unknown."""
+Strings = NDArray[np.object_] | StoredStrings
+"""Text values, shape (N,): str, or None where unknown; in memory, or on disk where a gallery is big."""
 
 TEXT_COLUMNS = (
     "id",
@@ -29,6 +32,12 @@ TEXT_COLUMNS = (
     "coord_precision",
 )
 """The columns that hold text; only `id` is never empty."""
+
+TABLE_NAME, ROWS_NAME, TEXT_NAME = "gallery.parquet", "rows.npy", "text.jsonl"
+"""The table of a gallery folder; and, of a big one, the same again in a form that gives single rows at once:
+coordinates and where each text begins, and the texts, `TEXT_COLUMNS` in a JSON list a line."""
+
+_ROW = np.dtype([("lat", "<f8"), ("lng", "<f8"), ("offset", "<i8")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,8 @@ class GalleryTable:
                 raise InputError(f"gallery column {field.name} has shape {shape}; needed: ({num_rows},)")
         for name, degrees in zip(("lat", "lng"), check_lat_lng(self.lat, self.lng), strict=True):
             object.__setattr__(self, name, degrees)
+        if isinstance(self.id, StoredStrings):  # checked when it was written
+            return
         nameless = [row for row, name in enumerate(self.id) if not isinstance(name, str)]
         if nameless:
             raise InputError(f"gallery row {nameless[0]} has no id; every photo needs one")
@@ -100,33 +111,24 @@ class GalleryTable:
             rows: Positions to keep, shape (M,).
 
         Returns:
-            A table of M rows in the order given.
+            A table of M rows in the order given, in memory.
         """
         return GalleryTable(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def write(self, path: Path) -> None:
-        """Write the table as Parquet.
+    def count(self, name: str) -> dict[str, int]:
+        """Count the values of a text column.
 
         Args:
-            path: The file; its folder must exist.
+            name: One of `TEXT_COLUMNS`.
 
-        Raises:
-            ArtifactError: The file cannot be written.
+        Returns:
+            How often each value occurs, sorted by value; "unknown" for None.
         """
-        import duckdb
-
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        try:
-            with _connect() as connection:
-                connection.register("columns_", columns)
-                rows = connection.sql(f"select {_selection()} from columns_")
-                rows.write_parquet(str(path.resolve()), compression="zstd")
-        except duckdb.Error as error:
-            raise ArtifactError(f"{path} cannot be written ({_one_line(error)})") from error
+        return dict(sorted(Counter(value or "unknown" for value in getattr(self, name)).items()))
 
     @classmethod
     def read(cls, path: Path) -> "GalleryTable":
-        """Read a table written by `write`.
+        """Read a Parquet file written by `TableWriter` into memory.
 
         Args:
             path: The Parquet file.
@@ -139,17 +141,112 @@ class GalleryTable:
         """
         import duckdb
 
-        # A name is meant as it is: read_parquet takes a pattern, so its special characters are escaped.
-        pattern = re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))
         try:
             with _connect() as connection:
-                rows = connection.execute(f"select {_selection()} from read_parquet(?)", [pattern])
+                rows = connection.execute(f"select {_selection()} from read_parquet(?)", [_pattern(path)])
                 columns = rows.fetchnumpy()
             return cls(**{name: _without_mask(name, values) for name, values in columns.items()})
         except (duckdb.Error, InputError) as error:
             raise ArtifactError(
                 f"{path} is not the table of a gallery ({_one_line(error)}); fetch or build the gallery again"
             ) from error
+
+
+class TableWriter:
+    """Writes a table piece by piece: the Parquet file of any gallery, and the row files of a big one.
+
+    A context manager. The rows wait in files, so that memory does not grow with them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._coordinates: list[NDArray[np.float64]] = []
+        self._texts = TextWriter(folder / TEXT_NAME)
+        self._parts: list[Path] = []
+        self._connection = _connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._texts.close()
+
+    def add(self, table: GalleryTable) -> None:
+        """Write some rows after those before.
+
+        Args:
+            table: The rows.
+
+        Raises:
+            ArtifactError: They cannot be written.
+        """
+        columns = {field.name: np.asarray(getattr(table, field.name)[:]) for field in fields(table)}
+        self._connection.register("columns_", columns)
+        part = self._folder / f"part-{len(self._parts)}.parquet"
+        self._write(f"select {_selection()} from columns_", [], part)
+        self._parts.append(part)
+        self._coordinates.append(np.stack([table.lat, table.lng], axis=1))
+        self._texts.add(zip(*(columns[name] for name in TEXT_COLUMNS), strict=True))
+
+    def finish(self, *, row_files: bool) -> None:
+        """Write what is asked for, and remove what is not.
+
+        Args:
+            row_files: Whether to keep `TEXT_NAME` and `ROWS_NAME` beside the Parquet file.
+
+        Raises:
+            ArtifactError: A file cannot be written.
+        """
+        parts = [_pattern(part) for part in self._parts]
+        self._write("select * from read_parquet(?)", [parts], self._folder / TABLE_NAME)
+        for part in self._parts:
+            part.unlink()
+        offsets = self._texts.close()
+        if not row_files:
+            (self._folder / TEXT_NAME).unlink()
+            return
+        rows = np.empty(len(offsets), dtype=_ROW)
+        rows["offset"] = offsets
+        rows["lat"][:-1], rows["lng"][:-1] = np.concatenate(self._coordinates).T
+        rows["lat"][-1] = rows["lng"][-1] = np.nan  # the last one only ends the text before it
+        np.save(self._folder / ROWS_NAME, rows, allow_pickle=False)
+
+    def _write(self, query: str, parameters: list[Any], path: Path) -> None:
+        import duckdb
+
+        try:
+            rows = self._connection.sql(query, params=parameters)
+            rows.write_parquet(str(path.resolve()), compression="zstd")
+        except duckdb.Error as error:
+            raise ArtifactError(f"{path} cannot be written ({_one_line(error)})") from error
+
+
+def open_stored(folder: Path) -> GalleryTable:
+    """Open the row files that `TableWriter` kept; texts stay on disk.
+
+    Args:
+        folder: The gallery folder.
+
+    Returns:
+        The table.
+
+    Raises:
+        ArtifactError: A file is missing or holds something else.
+    """
+    path = folder / ROWS_NAME
+    try:
+        rows = np.load(path, allow_pickle=False).astype(_ROW, casting="equiv").reshape(-1)
+        file = TextFile(folder / TEXT_NAME, np.ascontiguousarray(rows["offset"]), len(TEXT_COLUMNS))
+        texts = {name: file.column(position) for position, name in enumerate(TEXT_COLUMNS)}
+        lat, lng = (np.ascontiguousarray(rows[name][:-1]) for name in ("lat", "lng"))
+        return GalleryTable(**texts, lat=lat, lng=lng)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtifactError(
+            f"{path} is not the table of a gallery ({_one_line(error)}); fetch or build the gallery again"
+        ) from error
 
 
 def _connect() -> Any:
@@ -165,6 +262,11 @@ def _connect() -> Any:
     )
     connection.execute("set pandas_analyze_sample = 0")
     return connection
+
+
+def _pattern(path: Path) -> str:
+    """A path that is meant as it is: `read_parquet` takes a pattern, so special characters are escaped."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))
 
 
 def _selection() -> str:

@@ -25,8 +25,8 @@ FORMAT_VERSION = 1
 MAX_ONNX_BYTES = 2 << 30
 """An ONNX file cannot be longer: it is a protocol buffer."""
 
-MAX_BATCH = 16
-"""Photos of one shape given to the network at once; bounds memory to a few hundred MB."""
+MAX_BATCH = 2
+"""Photos of one shape given to the network at once; more are slower: they leave the processor's cache."""
 
 RESIZE_POLICIES = ("squash", "crop", "area")
 """A view squashes a photo to a square, cuts its centre square, or keeps its aspect at a square's area."""
@@ -54,6 +54,31 @@ class View:
         if not 32 <= self.side <= 1024:
             raise ArtifactError(f"encoder view has side = {self.side}; allowed: 32 to 1024")
 
+    def geometry(self, width: int, height: int) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+        """What the view takes of a photo; views of one geometry and flip are one and the same.
+
+        Args:
+            width: Of the photo, in pixels.
+            height: Of the photo, in pixels.
+
+        Returns:
+            Width and height of the view, and the box of the photo it shows: left, top, right, bottom.
+        """
+        box = (0.0, 0.0, float(width), float(height))
+        size = (self.side, self.side)
+        if self.resize == "crop":
+            short = min(width, height)
+            left, top = (width - short) / 2, (height - short) / 2
+            box = (left, top, left + short, top + short)
+        elif self.resize == "area":
+            stretch = float(np.clip(width / height, 1 / _MAX_ASPECT, _MAX_ASPECT)) ** 0.5
+            size = (self._whole(stretch), self._whole(1 / stretch))
+        return size, box
+
+    def _whole(self, factor: float) -> int:
+        """A side that the network's stride divides, in pixels."""
+        return max(1, round(self.side * factor / _MULTIPLE)) * _MULTIPLE
+
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize a photo to this view.
 
@@ -64,17 +89,7 @@ class View:
             RGB, shape (H', W', 3), uint8; H' = W' = side unless `resize` is "area".
         """
         height, width = pixels.shape[:2]
-        box = (0.0, 0.0, float(width), float(height))
-        size = (self.side, self.side)
-        if self.resize == "crop":
-            short = min(width, height)
-            left, top = (width - short) / 2, (height - short) / 2
-            box = (left, top, left + short, top + short)
-        elif self.resize == "area":
-            stretch = float(np.clip(width / height, 1 / _MAX_ASPECT, _MAX_ASPECT)) ** 0.5
-            size = tuple(
-                max(1, round(self.side * factor / _MULTIPLE)) * _MULTIPLE for factor in (stretch, 1 / stretch)
-            )
+        size, box = self.geometry(width, height)
         view = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
         return np.asarray(view)[:, ::-1] if self.flip else np.asarray(view)
 
@@ -191,23 +206,31 @@ class Encoder:
                 )
         total = np.zeros((len(photos), self.dim), dtype=np.float32)
         views = (for_gallery and self.config.gallery_views) or self.config.views
-        for view in views:
-            for start in range(0, len(photos), MAX_BATCH):
-                total[start : start + MAX_BATCH] += self._project_view(
-                    view, photos[start : start + MAX_BATCH]
-                )
+        for start in range(0, len(photos), MAX_BATCH):
+            batch = photos[start : start + MAX_BATCH]
+            known: dict[object, NDArray[np.float32]] = {}
+            for view in views:
+                total[start : start + MAX_BATCH] += self._project_view(view, batch, known)
         return total / np.float32(len(views))
 
-    def _project_view(self, view: View, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Outputs for one view of a batch, shape (B, D), not normalised."""
-        images = [view.apply(pixels) for pixels in photos]
-        vectors: NDArray[np.float32] = np.empty((len(images), self.dim), dtype=np.float32)
-        for shape in sorted({image.shape for image in images}):  # photos of one shape go together
-            rows = [row for row, image in enumerate(images) if image.shape == shape]
-            batch = (np.stack([images[row] for row in rows]) - self._mean) * self._scale
+    def _project_view(
+        self, view: View, photos: Sequence[NDArray[np.uint8]], known: dict[object, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Outputs for one view of a batch, shape (B, D), not normalised.
+
+        `known` gets the output of each photo and geometry: "squash" and "area" of a square photo are one.
+        """
+        keys = [
+            (row, view.flip, view.geometry(pixels.shape[1], pixels.shape[0]))
+            for row, pixels in enumerate(photos)
+        ]
+        images = {key: view.apply(photos[key[0]]) for key in keys if key not in known}
+        for shape in sorted({image.shape for image in images.values()}):  # photos of one shape go together
+            together = [key for key, image in images.items() if image.shape == shape]
+            batch = (np.stack([images[key] for key in together]) - self._mean) * self._scale
             feed = {"pixels": np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}  # (B, 3, H', W')
-            vectors[rows] = self._session.run(["vector"], feed)[0]
-        return vectors
+            known.update(zip(together, self._session.run(["vector"], feed)[0], strict=True))
+        return np.stack([known[key] for key in keys])
 
 
 def _read_bytes(path: Path) -> bytes:

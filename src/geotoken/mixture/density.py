@@ -45,9 +45,12 @@ class PhotoDensity:
         )
         self._prior_cumulative = np.concatenate([[0.0], np.cumsum(self.prior_mass)])
         self._peaks = self.sharp_weights * peak_density(np.asarray(self.sharp_scales_km))
+        self._known: dict[tuple[int, int], tuple[cells.CellIds, Floats]] = {}
 
     def children_mass(self, parents: cells.CellIds, children: cells.CellIds) -> Floats:
         """Mass of each child, comparable among the children of one parent.
+
+        What was asked before is remembered: every search goes through the same few likely cells.
 
         Args:
             parents: Cells, shape (R,), uint64, all of one level.
@@ -56,6 +59,23 @@ class PhotoDensity:
         Returns:
             Masses, shape (R, V), not negative; sums to the mass of the parent up to quadrature error.
         """
+        key = (int(cells.level(parents[0])), int(cells.level(children.flat[0])))
+        if key not in self._known and np.all(parents[1:] > parents[:-1]):
+            self._known[key] = parents, self._children_mass(parents, children)
+            return self._known[key][1].copy()
+        known, masses = self._known.get(key, (parents[:0], np.empty((0, children.shape[1]))))
+        row = np.minimum(np.searchsorted(known, parents), max(len(known) - 1, 0))
+        new = known[row] != parents if len(known) else np.ones(len(parents), np.bool_)
+        if new.any():
+            masses = np.concatenate([masses, self._children_mass(parents[new], children[new])])
+            known, first = np.unique(np.concatenate([known, parents[new]]), return_index=True)
+            masses = masses[first]
+            self._known[key] = known, masses
+            row = np.searchsorted(known, parents)
+        return np.asarray(masses[row])
+
+    def _children_mass(self, parents: cells.CellIds, children: cells.CellIds) -> Floats:
+        """Mass of each child, shape (R, V), found anew."""
         edge_km = cells.average_edge_km(int(cells.level(children.flat[0])))
         parent_edge_km = cells.average_edge_km(int(cells.level(parents[0])))
         scales = np.asarray(self.sharp_scales_km)

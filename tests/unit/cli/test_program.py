@@ -10,7 +10,7 @@ from geotoken.cli import app
 
 COMMANDS = {
     "locate": set(),
-    "gallery": {"build", "search", "info"},
+    "gallery": {"add", "build", "info", "merge", "reindex", "remove", "search"},
     "tokens": {"encode", "decode"},
     "models": {"list", "info", "pull", "push"},
 }

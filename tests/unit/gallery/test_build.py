@@ -1,10 +1,15 @@
+import json
+import os
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from geotoken.errors import InputError
-from geotoken.gallery.build import BATCH_SIZE, build_gallery, embed_entries, read_csv
+from geotoken.errors import ArtifactError, InputError
+from geotoken.gallery import build
+from geotoken.gallery.build import BATCH_SIZE, add_photos, build_gallery, embed_entries, kept_kind
 from geotoken.gallery.index import Gallery
 
 
@@ -155,17 +160,11 @@ def test_a_source_without_a_usable_photo_is_an_input_error(tmp_path, text, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_unreadable_sources_are_input_errors(tmp_path):
-    (tmp_path / "latin.csv").write_bytes("image,lat,lng\né.png,1,2\n".encode("latin-1"))
-    for name, reason in (
-        ("latin.csv", "it is not text in UTF-8"),
-        ("nowhere.csv", "No such file or directory"),
-    ):
-        with pytest.raises(InputError, match=rf"cannot be read \({reason}\)"):
-            read_csv(tmp_path / name)
+def test_a_folder_without_positions_is_an_input_error_and_leaves_nothing(tmp_path):
     make_photo(tmp_path / "photos" / "a.jpg", RED)
     with pytest.raises(InputError, match=r"none of the 1 photos .* no GPS"):
         build_gallery(tmp_path / "photos", MeanColor(), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_an_occupied_destination_is_refused_before_any_photo_is_read(tmp_path):
@@ -197,3 +196,209 @@ def test_no_entries_make_no_gallery():
     gallery, report = embed_entries([], MeanColor())
     assert gallery is None
     assert report.num_added == 0
+
+
+def check_same_folders(a, b):
+    """Every file is the same to the byte."""
+    assert sorted(path.name for path in a.iterdir()) == sorted(path.name for path in b.iterdir())
+    for path in a.iterdir():
+        assert path.read_bytes() == (b / path.name).read_bytes(), path.name
+
+
+class Killed(BaseException):
+    """What no code of ours catches, as a killed process is not asked."""
+
+
+def make_photos(folder, num_photos):
+    """Photos of different colors; the fifth is broken, the seventh a copy of the second."""
+    for i in range(num_photos):
+        make_photo(folder / f"{i:03}.jpg", (i % 250, 250 - i % 250, i // 250), gps=(i + 1, i))
+    (folder / "005.jpg").write_bytes(b"")
+    (folder / "007.jpg").write_bytes((folder / "002.jpg").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("index", ["auto", "ivfpq"])
+def test_a_build_killed_anywhere_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch, index):
+    monkeypatch.setattr(build, "SHARD_SIZE", 2 * BATCH_SIZE)
+    photos = make_photos(tmp_path / "photos", 6 * BATCH_SIZE + 3)
+    whole = build_gallery(photos, MeanColor(), tmp_path / "whole", index=index)
+
+    def killed_at(num_batches):
+        encoder = MeanColor()
+        embed = encoder.embed
+
+        def maybe(pixels, *, for_gallery):
+            if len(encoder.batch_sizes) == num_batches:
+                raise Killed
+            return embed(pixels, for_gallery=for_gallery)
+
+        encoder.embed = maybe
+        return encoder
+
+    for num_batches in (1, 3, 2):
+        with pytest.raises(Killed):
+            build_gallery(photos, killed_at(num_batches), tmp_path / "out", resume=True, index=index)
+        assert not (tmp_path / "out").exists()
+    encoder, seen = MeanColor(), []
+    report = build_gallery(
+        photos, encoder, tmp_path / "out", resume=True, index=index, progress=lambda *done: seen.append(done)
+    )
+    assert report == whole
+    assert len(encoder.batch_sizes) == 3  # 2 shards of 2 batches were kept, of 7 batches
+    assert seen[0] == (5 * BATCH_SIZE, 6 * BATCH_SIZE + 3)
+    check_same_folders(tmp_path / "whole", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos", "whole"]
+
+
+def test_a_build_killed_while_the_gallery_is_written_keeps_what_was_embedded(tmp_path, monkeypatch):
+    photos = make_photos(tmp_path / "photos", 10)
+
+    def kill(*_arguments, **_more):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_gallery", kill)
+        with pytest.raises(Killed):
+            build_gallery(photos, MeanColor(), tmp_path / "out")
+    with pytest.raises(InputError, match=r"out\.partial is an unfinished build; go on with it \(--resume"):
+        build_gallery(photos, MeanColor(), tmp_path / "out")
+    encoder = MeanColor()
+    assert build_gallery(photos, encoder, tmp_path / "out", resume=True).num_added == 8
+    assert encoder.batch_sizes == []
+
+
+def test_a_resumed_build_of_another_source_is_refused(tmp_path, monkeypatch):
+    photos = make_photos(tmp_path / "photos", 10)
+
+    def kill(*_arguments, **_more):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_gallery", kill)
+        with pytest.raises(Killed):
+            build_gallery(photos, MeanColor(), tmp_path / "out")
+    make_photo(photos / "new.jpg", RED, gps=(5, 5))
+    with pytest.raises(InputError, match="unfinished build of another source"):
+        build_gallery(photos, MeanColor(), tmp_path / "out", resume=True)
+    assert build_gallery(photos, MeanColor(), tmp_path / "out", overwrite=True).num_added == 9
+
+
+def test_geojson_gives_positions(tmp_path):
+    make_photo(tmp_path / "a.png", RED)
+    feature = {"geometry": {"type": "Point", "coordinates": [2.5, 48.5]}, "properties": {"image": "a.png"}}
+    (tmp_path / "p.geojson").write_text(json.dumps({"features": [feature]}))
+    build_gallery(tmp_path / "p.geojson", MeanColor(), tmp_path / "out")
+    table = Gallery.load(tmp_path / "out").table
+    assert (table.id[0], table.lat[0], table.lng[0]) == ("a.png", 48.5, 2.5)
+
+
+def write_xmp(path, lat, lng):
+    path.write_text(
+        f'<a xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="{lat}" exif:GPSLongitude="{lng}"/>'
+    )
+
+
+def test_what_a_person_set_last_comes_before_what_the_camera_wrote(tmp_path):
+    photos = tmp_path / "photos"
+    for name, color, gps in (
+        ("all.jpg", RED, (60, 60)),
+        ("takeout.jpg", GREEN, None),
+        ("exif.jpg", BLUE, (120, 120)),
+    ):
+        make_photo(photos / name, color, gps=gps)
+        geo_data = {"latitude": 30.0, "longitude": 31.0}
+        (photos / f"{name}.supplemental-metadata.json").write_text(json.dumps({"geoData": geo_data}))
+    write_xmp(photos / "all.xmp", "10,30N", "20,0W")
+    assert build_gallery(photos, MeanColor(), tmp_path / "out").errors == []
+    table = Gallery.load(tmp_path / "out").table
+    assert list(table.id) == ["all.jpg", "exif.jpg", "takeout.jpg"]
+    assert list(zip(table.lat, table.lng, strict=True)) == [(10.5, -20), (2, 2), (30, 31)]
+    assert list(table.coord_precision) == ["sidecar", "exif", "sidecar"]
+
+
+def test_a_sidecar_that_cannot_be_read_is_an_error_of_its_photo_alone(tmp_path):
+    photos = tmp_path / "photos"
+    make_photo(photos / "a.jpg", RED, gps=(60, 60))
+    make_photo(photos / "b.jpg", GREEN, gps=(60, 60))
+    (photos / "a.jpg.xmp").write_text("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>")
+    report = build_gallery(photos, MeanColor(), tmp_path / "out")
+    assert report.num_added == 1
+    assert [error.image for error in report.errors] == ["a.jpg"]
+    assert "its sidecar a.jpg.xmp cannot be read" in report.errors[0].reason
+
+
+@pytest.mark.parametrize("index", [None, "hnsw"])
+def test_added_photos_follow_those_that_are_there(tmp_path, index):
+    first, second = tmp_path / "first", tmp_path / "second"
+    make_photo(first / "a.jpg", RED, gps=(60, 60))
+    make_photo(second / "b.jpg", GREEN, gps=(120, 120))
+    (second / "c.jpg").write_bytes((first / "a.jpg").read_bytes())
+    make_photo(second / "d.jpg", BLUE)
+    build_gallery(first, MeanColor(), tmp_path / "g")
+    report = add_photos(tmp_path / "g", second, MeanColor(), index=index)
+    assert report.num_added == 1
+    assert [(one.image, one.first) for one in report.duplicates] == [("c.jpg", "a.jpg")]
+    assert [one.image for one in report.errors] == ["d.jpg"]
+    gallery = Gallery.load(tmp_path / "g")
+    assert list(gallery.table.id) == ["a.jpg", "b.jpg"]
+    assert gallery.index_kind == (index or "exact")
+    assert gallery.search(np.array([[0.1, 1, 0.1]], dtype=np.float32), 1)[0].id == ["b.jpg"]
+    before = (tmp_path / "g" / "manifest.json").read_bytes()
+    again = add_photos(tmp_path / "g", second, MeanColor())
+    assert (again.num_added, len(again.duplicates)) == (0, 2)
+    assert (tmp_path / "g" / "manifest.json").read_bytes() == before
+
+
+def test_an_addition_killed_anywhere_leaves_the_gallery_and_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SHARD_SIZE", BATCH_SIZE)
+    make_photo(tmp_path / "first" / "a.jpg", RED, gps=(60, 60))
+    photos = make_photos(tmp_path / "photos", 2 * BATCH_SIZE)
+    build_gallery(tmp_path / "first", MeanColor(), tmp_path / "g")
+    encoder = MeanColor()
+    embed = encoder.embed
+
+    def once(pixels, *, for_gallery):
+        if encoder.batch_sizes:
+            raise Killed
+        return embed(pixels, for_gallery=for_gallery)
+
+    encoder.embed = once
+    with pytest.raises(Killed):
+        add_photos(tmp_path / "g", photos, encoder)
+    assert Gallery.load(tmp_path / "g").size == 1
+    encoder = MeanColor()
+    report = add_photos(tmp_path / "g", photos, encoder, resume=True)
+    assert len(encoder.batch_sizes) == 1
+    assert report.num_added == 2 * BATCH_SIZE - 2
+    assert Gallery.load(tmp_path / "g").size == 2 * BATCH_SIZE - 1
+    assert not (tmp_path / "g.partial").exists()
+
+
+def test_photos_of_another_encoder_are_not_added(tmp_path):
+    make_photo(tmp_path / "first" / "a.jpg", RED, gps=(60, 60))
+    build_gallery(tmp_path / "first", MeanColor(), tmp_path / "g")
+    other = MeanColor()
+    other.name = "other"
+    with pytest.raises(ArtifactError, match='holds vectors of encoder "mean-color"'):
+        add_photos(tmp_path / "g", tmp_path / "first", other)
+    with pytest.raises(InputError, match="is unknown"):
+        add_photos(tmp_path / "g", tmp_path / "first", MeanColor(), index="best")
+    assert not (tmp_path / "g.partial").exists()
+
+
+def test_a_gallery_keeps_the_index_that_was_chosen_for_it(tmp_path):
+    make_photo(tmp_path / "first" / "a.jpg", RED, gps=(60, 60))
+    for index, kept in (("auto", "auto"), ("exact", "auto"), ("hnsw", "hnsw"), ("ivfpq", "ivfpq")):
+        build_gallery(tmp_path / "first", MeanColor(), tmp_path / "g", index=index, overwrite=True)
+        assert kept_kind(Gallery.load(tmp_path / "g")) == kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+def test_a_name_that_is_not_unicode_is_an_error_of_its_photo(tmp_path):
+    make_photo(tmp_path / "photos" / "a.jpg", RED, gps=(60, 60))
+    copy = os.fsencode(make_photo(tmp_path / "photos" / "b.jpg", GREEN, gps=(60, 60)))
+    os.rename(copy, copy.replace(b"b.jpg", b"\xff.jpg"))
+    report = build_gallery(tmp_path / "photos", MeanColor(), tmp_path / "out")
+    assert report.num_added == 1
+    assert [error.image for error in report.errors] == [r"'\udcff.jpg'"]

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.gallery.index import FORMAT_VERSION, KIND, Gallery, check_destination
+from geotoken.gallery.index import Gallery
 from geotoken.gallery.table import GalleryTable
+from geotoken.gallery.write import FORMAT_VERSION, KIND
 from geotoken.manifest import write_manifest
 
 N, D = 30, 6
@@ -97,56 +99,6 @@ def test_another_encoder_is_refused(folder):
             gallery.check_encoder(name, dim)
 
 
-def test_a_failed_save_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(self, path):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(GalleryTable, "write", fail)
-    with pytest.raises(ArtifactError, match="No space left"):
-        make_gallery().save(tmp_path / "g")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_overwrite_keeps_the_old_gallery(folder, monkeypatch):
-    rename = type(folder).rename
-
-    def fail(self, target):
-        if self.name.startswith(".") and not self.name.endswith("-old"):
-            raise OSError(5, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(type(folder), "rename", fail)
-    with pytest.raises(ArtifactError, match="Input/output error"):
-        make_gallery(5).save(folder, overwrite=True)
-    monkeypatch.undo()
-    assert Gallery.load(folder).size == N
-    assert [path.name for path in folder.parent.iterdir()] == ["my gallery"]
-
-
-def test_overwriting_must_be_asked_for_and_replaces_the_whole_folder(folder):
-    (folder / "stray").write_text("x")
-    with pytest.raises(InputError, match="already is a gallery"):
-        make_gallery(5).save(folder)
-    make_gallery(5).save(folder, overwrite=True)
-    assert Gallery.load(folder).size == 5
-    assert not (folder / "stray").exists()
-    assert [path.name for path in folder.parent.iterdir()] == ["my gallery"]
-
-
-def test_nothing_but_a_gallery_is_ever_overwritten(tmp_path):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "dear.jpg").write_text("x")
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "empty").mkdir()
-    for name in ("photos", "file"):
-        with pytest.raises(InputError, match="exists and is not a gallery"):
-            make_gallery().save(tmp_path / name, overwrite=True)
-    assert (tmp_path / "photos" / "dear.jpg").exists()
-    check_destination(tmp_path / "empty", overwrite=False)
-    make_gallery().save(tmp_path / "empty")
-    assert Gallery.load(tmp_path / "empty").size == N
-
-
 @pytest.mark.parametrize("name", ["index.faiss", "gallery.parquet", "gallery.json"])
 def test_a_missing_truncated_or_changed_file_is_named(folder, name):
     path, content = folder / name, (folder / name).read_bytes()
@@ -181,6 +133,74 @@ def test_a_file_of_another_kind_is_refused_even_with_a_right_hash(folder, name, 
     with pytest.raises(ArtifactError, match=r"not a gallery|not the table of a gallery") as caught:
         Gallery.load(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def big(tmp_path):
+    """A folder as a big gallery has it."""
+    make_gallery().save(tmp_path / "big", index="ivfpq")
+    return tmp_path / "big"
+
+
+def test_a_big_gallery_comes_back_the_same_but_for_16_bits(big):
+    gallery, loaded = make_gallery(), Gallery.load(big)
+    assert (loaded.size, loaded.dim, loaded.encoder_name, loaded.index_kind) == (N, D, "fake-6", "ivfpq")
+    np.testing.assert_allclose(loaded.vectors, gallery.vectors, atol=5e-4)
+    for name in ("id", "owner", "coord_precision", "lat", "lng"):
+        assert list(getattr(loaded.table, name)) == list(getattr(gallery.table, name))
+    query = np.random.default_rng(1).normal(size=(1, D)).astype(np.float32)
+    a, b = loaded.search(query, 7)[0], gallery.search(query, 7)[0]
+    assert (list(a.row), a.id) == (list(b.row), b.id)
+    assert loaded.info()["coord_precision"] == {"city": 4, "unknown": N - 4}
+    assert re.fullmatch(r"IVF-PQ, 1 of 1 lists, \d+ candidates compared exactly", loaded.info()["index"])
+
+
+def test_a_gallery_in_memory_is_exact_whatever_it_is_saved_as(tmp_path):
+    gallery = make_gallery()
+    gallery.save(tmp_path / "g", index="hnsw")
+    assert gallery.index_kind == "exact"
+    assert Gallery.load(tmp_path / "g").index_kind == "hnsw"
+
+
+def test_pieces_are_the_rows_in_order(big):
+    ((vectors, table),) = Gallery.load(big).pieces()
+    assert (vectors.shape, len(table)) == ((N, D), N)
+    assert isinstance(table.id, np.ndarray)
+
+
+def test_a_closed_gallery_lets_go_of_its_files(big):
+    gallery = Gallery.load(big)
+    gallery.close()
+    with pytest.raises(ValueError, match="closed file"):
+        gallery.vectors  # noqa: B018
+    with pytest.raises(ValueError, match="closed file"):
+        gallery.table.id[0]
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "rows.npy", "text.jsonl"])
+def test_a_damaged_file_of_a_big_gallery_is_refused(big, name):
+    (big / name).write_bytes((big / name).read_bytes()[:-3])
+    with pytest.raises(ArtifactError, match=f"{name} has .* bytes instead of"):
+        Gallery.load(big)
+    remake_manifest(big)
+    with pytest.raises(ArtifactError, match="again"):
+        Gallery.load(big).vectors  # noqa: B018
+    (big / name).unlink()
+    remake_manifest(big)
+    with pytest.raises(ArtifactError, match=f"has no {name}"):
+        Gallery.load(big)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [5, [], {}, {"kind": "best", "breadth": 1, "depth": 1}, {"kind": "ivfpq", "breadth": 0, "depth": 1}],
+)
+def test_an_index_that_is_described_wrongly_is_refused(big, index):
+    config = json.loads((big / "gallery.json").read_text())
+    (big / "gallery.json").write_text(json.dumps(config | {"index": index}))
+    remake_manifest(big)
+    with pytest.raises(ArtifactError, match="is not a gallery"):
+        Gallery.load(big)
 
 
 def test_parts_of_different_galleries_are_refused(folder, tmp_path):

@@ -88,6 +88,39 @@ def test_search_equals_brute_force_whatever_is_excluded(k):
         assert set(neighbors.row) == set(rows)
 
 
+@pytest.fixture(scope="module", params=["hnsw", "ivfpq"])
+def approximate(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("galleries") / request.param
+    GALLERY.save(folder, index=request.param)
+    return Gallery.load(folder)
+
+
+@pytest.mark.parametrize("k", [1, 10, 700])
+def test_an_approximate_search_excludes_the_same_and_finds_nearly_the_same(approximate, k):
+    queries = np.random.default_rng(1).normal(size=(len(EXCLUSIONS), D)).astype(np.float32)
+    queries[:, 0] += 2.0
+    found = approximate.search(queries, k, EXCLUSIONS)
+    for query, exclusion, neighbors in zip(queries, EXCLUSIONS, found, strict=True):
+        rows, similarity = brute_force(query, k, exclusion)
+        assert len(neighbors) == len(rows)
+        assert np.all(np.diff(neighbors.similarity) <= 0)
+        np.testing.assert_allclose(neighbors.similarity, similarity, atol=0.02)
+        exact = GALLERY.vectors[neighbors.row] @ (query / np.linalg.norm(query))
+        np.testing.assert_allclose(neighbors.similarity, exact, atol=2e-3)  # vectors of 16 bits
+        assert np.isin(rows, neighbors.row).mean() >= 0.9
+        if exclusion is not None and exclusion.owner is not None:
+            assert exclusion.owner not in approximate.table.owner[neighbors.row]
+        assert neighbors.attribution == [f"by {row}" for row in neighbors.row]
+
+
+def test_an_approximate_search_for_everything_gives_everything(approximate):
+    query = GALLERY.vectors[[0]]
+    assert len(approximate.search(query, N + 5)[0]) == N
+    assert len(approximate.search(query, N, Exclusion(owner="prolific"))[0]) == N - 2500
+    assert len(approximate.search(query, 3, Exclusion(min_duplicate_similarity=-1.0))[0]) == 0
+    assert approximate.search(np.empty((0, D), dtype=np.float32), 3) == []
+
+
 def test_one_exclusion_serves_all_queries():
     queries = np.random.default_rng(2).normal(size=(3, D)).astype(np.float32)
     one = GALLERY.search(queries, 5, Exclusion(owner="prolific"))

@@ -213,13 +213,26 @@ def test_gallery_photos_have_views_of_their_own():
     assert encoder.min_side == 128
 
 
-def test_photos_of_one_shape_go_together_and_come_back_in_order():
+def test_photos_of_one_shape_go_together_and_come_back_in_order(monkeypatch):
+    monkeypatch.setattr(module, "MAX_BATCH", 16)
     encoder, recorder = recording(View(side=64, resize="area"), mean=(0, 0, 0), std=(1, 1, 1))
     shapes = [(64, 64), (64, 128), (64, 64), (128, 64), (64, 128)]
     photos = [np.full((*shape, 3), 50 * i, dtype=np.uint8) for i, shape in enumerate(shapes)]
     vectors = encoder.project(photos)
     np.testing.assert_allclose(vectors[:, 0], np.arange(5) * 50 / 255, atol=1e-6)
     assert sorted(batch.shape[0] for batch in recorder.batches) == [1, 2, 2]
+
+
+def test_equal_views_of_a_photo_are_shown_once():
+    encoder, recorder = recording(
+        View(side=64, resize="squash"), View(side=64, resize="area"), View(side=64, resize="area", flip=True)
+    )
+    square, wide = gradient(80, 80), gradient(64, 128)
+    alone = np.concatenate([encoder.project([photo]) for photo in (square, wide)])
+    assert sum(map(len, recorder.batches)) == 2 + 3
+    np.testing.assert_array_equal(encoder.project([square, wide]), alone)
+    one_by_one = [recording(view)[0].project([square]) for view in encoder.config.views]
+    np.testing.assert_allclose(alone[:1], np.mean(one_by_one, axis=0), rtol=1e-6)
 
 
 def test_batches_are_bounded():

@@ -110,3 +110,19 @@ def test_a_parent_inside_one_cell_of_the_prior_shares_it_by_area(density, prior)
 def test_closed_form_at_a_neighbor_is_far_above_the_prior(density, prior):
     at_neighbor, elsewhere = density.at(to_xyz([48.8566, 30.0], [2.3522, -40.0]))
     assert at_neighbor > 1e3 * elsewhere
+
+
+def test_masses_that_were_asked_for_before_are_the_same(evidence, config, prior):
+    parents = cells.children(cells.from_hex(["5", "9"]), 4).ravel()[::7]
+    children = cells.children(parents, 2)
+    fresh, used = (PhotoDensity(weigh(evidence, config), config, prior) for _ in range(2))
+    expected = fresh.children_mass(parents, children)
+    random = np.random.default_rng(2)
+    for size in (5, 40, 3):  # some known, some new, in any order, some twice
+        rows = random.integers(0, len(parents), size)
+        np.testing.assert_allclose(
+            used.children_mass(parents[rows], children[rows]), expected[rows], rtol=1e-12
+        )
+    np.testing.assert_allclose(used.children_mass(parents, children), expected, rtol=1e-12)
+    fresh.children_mass(parents, children)[:] = 0  # what is handed out is the caller's own
+    np.testing.assert_array_equal(fresh.children_mass(parents, children), expected)

@@ -1,0 +1,241 @@
+"""`geotoken locate --out`: many photos to files, through interruptions.
+
+Owns what is said of a batch, and its signals; must not know file formats or how a photo is located.
+"""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from geotoken.cli.errors import INTERRUPTED, describe, print_error
+from geotoken.errors import InputError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from geotoken.exports import Export
+    from geotoken.pipeline import Failure, LocateOptions, Locator
+    from geotoken.prediction import Prediction
+
+TERMINATED: Final = 143
+"""SIGTERM, by the shells' convention of 128 plus the signal's number."""
+
+MOST_WORKERS: Final = 8
+"""Processes started at most unless more are asked for: each takes some 250 MB."""
+
+WITHOUT_EFFECT: Final = frozenset(
+    {"paths", "out", "resume", "workers", "json", "debug", "map_file", "report"}
+)
+"""Parameters of the command that do not change what is found; runs that differ in others are not joined."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; like Ctrl-C, but of another exit code."""
+
+
+def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool, workers: int | None) -> None:
+    """Refuse flags that do not fit each other, or files that cannot be written, before any work.
+
+    Args:
+        outputs: The files of `--out`.
+        resume: Whether `--resume` was given.
+        together: Whether `--together` was given.
+        workers: The value of `--workers`.
+
+    Raises:
+        InputError: If something does not fit.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"num_workers (--workers) is {workers}; give a whole number of at least 1")
+    if resume and not outputs:
+        raise InputError(
+            "--resume goes on with the files of --out; give at least one, such as --out FILE.csv"
+        )
+    if resume and together:
+        raise InputError("--resume does not go with --together: one answer needs all photos at once")
+    if outputs:
+        from geotoken.exports import check_outputs
+
+        check_outputs(outputs, resume=resume)
+
+
+def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -> dict[str, Any]:
+    """What decides the answers: flags as given, and hashes of the model and the gallery.
+
+    Args:
+        parameters: The command's parameters and their values.
+        model: Folder of the model.
+        gallery: Folder of another gallery than the model's own.
+
+    Returns:
+        Names, as flags, and values, JSON-ready.
+    """
+    found = {
+        f"--{name.replace('_', '-')}": value if isinstance(value, int | float | list) else str(value)
+        for name, value in sorted(parameters.items())
+        if name not in WITHOUT_EFFECT and value is not None
+    }
+    found["--model"] = _fingerprint(model)
+    if gallery is not None:
+        found["--gallery"] = _fingerprint(gallery)
+    return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
+
+
+def choose_workers(workers: int | None, num_photos: int) -> int:
+    """How many processes locate photos.
+
+    Args:
+        workers: The value of `--workers`; None leaves the choice to the number of photos.
+        num_photos: Photos to be located.
+
+    Returns:
+        One a CPU, up to `MOST_WORKERS`, where that is worth their start, else 1; never more than there are
+        photos.
+    """
+    from geotoken.parallel import WORTH_PROCESSES, num_cpus
+
+    if workers is None:
+        workers = min(num_cpus(), MOST_WORKERS) if num_photos >= WORTH_PROCESSES else 1
+    return max(1, min(workers, num_photos))
+
+
+@contextmanager
+def in_processes(
+    num_workers: int, locator: "Locator", options: "LocateOptions", loaded: Mapping[str, Any]
+) -> "Iterator[Callable[[Iterable[Path]], Iterator[Prediction | Failure]]]":
+    """What locates photos.
+
+    Args:
+        num_workers: Processes; 1 for this one alone.
+        locator: The locator of this process.
+        options: How photos are located.
+        loaded: What the locator was loaded with.
+
+    Yields:
+        A function from photos to their answers, in order.
+    """
+    from geotoken.parallel import ParallelLocator
+
+    if num_workers == 1:
+        yield partial(locator.locate_many, options=options)
+        return
+    with ParallelLocator(num_workers, options, **loaded) as parallel:
+        yield parallel.locate_many
+
+
+def run(
+    export: "Export",
+    photos: "Sequence[Path | Failure]",
+    locate: "Callable[[Sequence[Path | Failure]], Iterable[Prediction | Failure]]",
+    *,
+    top_k: int,
+    as_json: bool,
+    show: "Callable[[Prediction], None] | None" = None,
+) -> int:
+    """Locate what is still to be located, write the files, and say how it went.
+
+    Args:
+        export: Where answers go.
+        photos: All photos of the run, in order.
+        locate: Locates photos, in order.
+        top_k: Candidates and neighbors of an answer at most.
+        as_json: Whether the answers of this run are printed as JSON, too.
+        show: Prints an answer; None where there are too many.
+
+    Returns:
+        The number of photos that failed.
+
+    Raises:
+        Exit: If the run was interrupted.
+    """
+    from geotoken.cli.terminal import JsonArray, ProgressBar
+    from geotoken.pipeline import Failure
+    from geotoken.prediction import error_to_dict
+
+    by_name = {_name(photo): photo for photo in photos}
+    waiting = [by_name[name] for name in export.plan(list(by_name))]
+    num_before = num_done = export.num_done
+    num_failed = 0
+    try:
+        with _terminable(), export, ProgressBar("Locating") as bar:
+            with JsonArray() if as_json else nullcontext() as array:
+                bar.set(num_done, len(photos))
+                for answer in locate(waiting):
+                    failed = isinstance(answer, Failure)
+                    row = (
+                        error_to_dict(answer.image, describe(answer.error))
+                        if isinstance(answer, Failure)
+                        else answer.to_dict(top_k)
+                    )
+                    export.add(row)
+                    num_done += 1
+                    num_failed += failed
+                    if failed or array or show:
+                        with bar.paused():
+                            if failed:
+                                print_error(row["error"])
+                            if array:
+                                array.add(row)
+                            elif show and not isinstance(answer, Failure):
+                                show(answer)
+                    bar.set(num_done, len(photos))
+            export.finish()
+    except KeyboardInterrupt as stop:
+        print_error(
+            f"interrupted: {num_done:,} of {len(photos):,} photos are done; "
+            "the same command with --resume goes on from there"
+        )
+        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
+    print(
+        _summary(len(photos), num_before, num_failed, export.outputs),
+        file=sys.stderr if as_json else sys.stdout,
+    )
+    return num_failed
+
+
+def _summary(num_photos: int, num_before: int, num_failed: int, outputs: Sequence[Path]) -> str:
+    from geotoken.words import plural, printable
+
+    text = f"{plural(num_photos - num_failed, 'photo')} located"
+    if num_before:
+        text += f" ({num_before:,} of them before)"
+    if num_failed:
+        text += f", {num_failed:,} failed"
+    return f"{text}; written to {printable(', '.join(map(str, outputs)))}"
+
+
+def _fingerprint(folder: Path) -> str:
+    """The name of a model or gallery folder, and a hash of the hashes of its files."""
+    manifest = folder / "manifest.json"
+    content = manifest.read_bytes() if manifest.is_file() else b""
+    return f"{folder.resolve().name} {sha256(content).hexdigest()[:8]}"
+
+
+def _name(photo: "Path | Failure") -> str:
+    return str(photo) if isinstance(photo, Path) else photo.image
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the body as Ctrl-C does."""
+
+    def end(number: int, frame: "FrameType | None") -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,166 @@
+"""Photos located by several processes at once, for batches that are worth their start.
+
+Owns the processes and the order of the answers; must not know how one photo is located.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from geotoken.errors import InputError
+from geotoken.pipeline import Failure, LocateOptions, Locator
+from geotoken.prediction import Prediction
+
+WORTH_PROCESSES: Final = 64
+"""Photos from which on a batch is shared among processes: their start takes as long as some 30 photos."""
+
+_AHEAD: Final = 4  # photos handed out per process, so that none waits for work
+
+
+def num_cpus() -> int:
+    """CPUs this process may use; not every system can tell them from those it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ParallelLocator:
+    """Locators of one model in several processes; a context manager.
+
+    Each process has the whole model, an encoder of one thread, and takes one photo at a time: the answers
+    are those of `Locator.locate`, whatever their number. The processes are started anew, not forked, so a
+    script that uses this needs the usual `if __name__ == "__main__":`.
+    """
+
+    def __init__(
+        self, num_workers: int, options: LocateOptions | None = None, **from_pretrained: Any
+    ) -> None:
+        """Start the processes.
+
+        Args:
+            num_workers: How many, >= 1.
+            options: How photos are located.
+            **from_pretrained: What `Locator.from_pretrained` gets in each of them, but `num_threads`.
+
+        Raises:
+            InputError: If `num_workers` is less than 1.
+        """
+        if num_workers < 1:
+            raise InputError(f"num_workers (--workers) is {num_workers}; give a whole number of at least 1")
+        self.num_workers = num_workers
+        self.options = options or LocateOptions()
+        self._pool = ProcessPoolExecutor(
+            num_workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(self.options, {**from_pretrained, "num_threads": 1}),
+        )
+        with _interrupts_held(), _one_thread():
+            for _ in range(num_workers):  # the pool starts a process when there is work and none is free
+                self._pool.submit(int)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def locate_many(self, photos: Iterable[str | Path]) -> Iterator[Prediction | Failure]:
+        """Locate photos, in order, with bounded memory.
+
+        Args:
+            photos: Paths.
+
+        Yields:
+            A prediction, or the failure of a photo that cannot be read.
+
+        Raises:
+            InputError: If a process was ended from outside, as when memory runs out.
+        """
+        remaining = iter(photos)
+        try:
+            waiting = deque(map(self._submit, islice(remaining, _AHEAD * self.num_workers)))
+            while waiting:
+                answer = waiting.popleft().result()
+                waiting.extend(map(self._submit, islice(remaining, 1)))
+                yield _with_region(answer, getattr(self.options, "within", None))
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process was ended from outside, perhaps for want of memory; "
+                "go on with fewer (--workers 1)"
+            ) from error
+
+    def _submit(self, photo: str | Path) -> "Future[Prediction | Failure]":
+        return self._pool.submit(_locate, photo)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; processes that are started meanwhile never get one."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes that are started meanwhile do arithmetic in one thread each."""
+    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    os.environ.update(dict.fromkeys(before, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_locator: Locator
+"""The locator of a worker process."""
+_options: LocateOptions
+"""How it locates; handed over once, for a country takes longer to send than a photo to locate."""
+
+
+def _begin(options: LocateOptions, from_pretrained: dict[str, Any]) -> None:
+    """Prepare a worker process: Ctrl-C is the parent's to handle, and without a parent there is no work."""
+    global _locator, _options
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _options, _locator = options, Locator.from_pretrained(**from_pretrained)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _locate(photo: str | Path) -> Prediction | Failure:
+    return _with_region(_locator.locate_one(photo, _options), None)
+
+
+def _with_region(answer: Prediction | Failure, region: object) -> Prediction | Failure:
+    """An answer with another region in its place: between processes it travels without."""
+    if isinstance(answer, Failure) or getattr(answer, "region", region) is region:
+        return answer
+    changes: dict[str, Any] = {"region": region}
+    return dataclasses.replace(answer, **changes)
