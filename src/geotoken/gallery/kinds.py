@@ -132,7 +132,10 @@ class ApproximateIndex:
             return scan(self.vectors.blocks(), queries, min(k, num_rows)), True
         breadth = self.effort.breadth * -(-k // self.effort.depth)
         rows = _propose(self.kind, self.faiss_index, queries, k, breadth)
-        return [self._judge(query, row[row >= 0]) for query, row in zip(queries, rows, strict=True)], False
+        known = (rows >= 0) & (rows < num_rows)
+        return [
+            self._judge(query, row[good]) for query, row, good in zip(queries, rows, known, strict=True)
+        ], False
 
     def _judge(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Found:
         rows = np.sort(rows)  # read in the order of the file
@@ -236,7 +239,7 @@ def read_index(path: Path, kind: str) -> Any:
 
     Raises:
         RuntimeError: It is no index, or one that FAISS refuses.
-        ValueError: It is of another kind.
+        ValueError: It is of another kind, or its vectors are not of length 1.
         MemoryError: It claims to be larger than the file.
     """
     import faiss
@@ -252,6 +255,10 @@ def read_index(path: Path, kind: str) -> Any:
     }[kind]
     if not isinstance(index, wanted) or index.metric_type != library.METRIC_INNER_PRODUCT:
         raise ValueError(f"its index is a {type(index).__name__}, not {kind} by inner product")
+    if kind == "exact":
+        vectors = library.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
+        if not 0.99 * index.ntotal <= vectors @ vectors <= 1.01 * index.ntotal:  # also if it is not finite
+            raise ValueError("its vectors are not of length 1")
     return index
 
 
@@ -381,7 +388,8 @@ def _propose(
 def _similarities(vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosines of M stored vectors, whose length rounding has changed a little, and B queries: (M, B)."""
     norm = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    cosine: NDArray[np.float32] = (vectors @ queries.T) / norm[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a vector of zeros in a damaged file
+        cosine: NDArray[np.float32] = (vectors @ queries.T) / norm[:, None]
     return cosine
 
 

@@ -253,8 +253,16 @@ def _geojson_entry(folder: Path, feature: Any) -> Entry:
 
 
 def _text(properties: Mapping[str, Any], name: str) -> str | None:
+    """A property as text, None where it has none.
+
+    Raises:
+        InputError: It cannot be written to a file.
+    """
     value = properties.get(name)
-    return None if value is None or isinstance(value, dict | list) else str(value).strip() or None
+    text = "" if value is None or isinstance(value, dict | list) else str(value).strip()
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON can write half of one
+        raise InputError(f"its {name} is not valid Unicode; write it anew")
+    return text or None
 
 
 def _checked(lat: float, lng: float) -> tuple[float, float]:

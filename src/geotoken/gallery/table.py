@@ -249,6 +249,26 @@ def open_stored(folder: Path) -> GalleryTable:
         ) from error
 
 
+def hash_bytes(sha256: str) -> bytes:
+    """The hash of a photo's file in half the memory.
+
+    Args:
+        sha256: From a table: 64 hexadecimal digits.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        ArtifactError: It is no hash.
+    """
+    try:
+        return bytes.fromhex(sha256)
+    except ValueError:
+        raise ArtifactError(
+            f"a photo of the gallery has the hash {sha256[:80]!r}, which is none; fetch or build it again"
+        ) from None
+
+
 def _connect() -> Any:
     """A DuckDB session in memory that loads no extension.
 

@@ -109,8 +109,14 @@ def check_destination(folder: Path, *, overwrite: bool) -> None:
         overwrite: Whether a gallery that is already there may be replaced.
 
     Raises:
-        InputError: A file or a folder with other things is there, or a gallery and `overwrite` is False.
+        InputError: A file or a folder with other things is there, or a gallery and `overwrite` is False; or
+            something above it is no folder.
     """
+    for parent in folder.parents:
+        if os.path.lexists(parent):
+            if not parent.is_dir():
+                raise InputError(f"{folder} would lie in {parent}, which is no folder; choose another")
+            break
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
