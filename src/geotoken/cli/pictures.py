@@ -3,7 +3,6 @@
 Owns the checks of the two destinations and the line that says what was written; must not know pages.
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -46,7 +45,6 @@ class Pictures:
             raise InputError("--report is empty; give a folder")
         if map_file is not None:
             check_map_file(Path(map_file))
-            check_no_input("--map", Path(map_file), paths)
         if report is not None:
             check_report_folder(Path(report))
             _check_apart(Path(report), paths)
@@ -102,21 +100,6 @@ class Pictures:
         """Take away what is unfinished; nothing where all is finished."""
         for writer in self._writers:
             writer.discard()
-
-
-def check_no_input(flag: str, destination: Path, inputs: Iterable[str]) -> None:
-    """See that a result would not replace one of the files it is made of.
-
-    Args:
-        flag: The flag that names the destination.
-        destination: The file to be written.
-        inputs: Files and folders that are read; names of other things do no harm.
-
-    Raises:
-        InputError: If it would.
-    """
-    if destination.exists() and any(os.path.exists(one) and destination.samefile(one) for one in inputs):
-        raise InputError(f"{flag} {destination} is one of the files to be read; give another name")
 
 
 def _check_apart(report: Path, paths: Sequence[str]) -> None:
