@@ -262,6 +262,27 @@ def bad_csv(id: str, content: bytes | str, fragment: str) -> Row:
     return Row(f"csv-{id}", 2, fragment, (*BUILD, "{w}/photos.csv"), file("photos.csv", content))
 
 
+def points(coordinates: object, **properties: object) -> str:
+    """GeoJSON of one photo."""
+    properties = {"image": "good.jpg"} | properties
+    geometry = {"type": "Point", "coordinates": coordinates}
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    return json.dumps({"type": "FeatureCollection", "features": [feature]})
+
+
+def bad_points(id: str, content: str, fragment: str) -> Row:
+    return Row(f"points-{id}", 2, fragment, (*BUILD, "{w}/photos.geojson"), file("photos.geojson", content))
+
+
+def bad_output(id: str, name: str, fragment: str, make: Callable[[Path, Path], None] | None = None) -> Row:
+    return Row(f"out-{id}", 2, fragment, (*LOCATE, "{w}/good.jpg", "--out", "{w}/" + name), make)
+
+
+def bad_resume(id: str, name: str, content: bytes | str, fragment: str) -> Row:
+    arguments = (*LOCATE, "{w}/good.jpg", "--resume", "--out", "{w}/" + name.removesuffix(".partial.jsonl"))
+    return Row(f"resume-{id}", 2, fragment, arguments, file(name, content))
+
+
 def link(name: str, to: str) -> Callable[[Path, Path], None]:
     return lambda work, model: (work / name).symlink_to(work / to)
 
@@ -303,6 +324,12 @@ def named(name: str) -> Callable[[Path, Path], None]:
 OVER_ZERO = (IFDRational(0, 0), IFDRational(1, 0), IFDRational(1, 0))
 SQUARE = ([0, 0], [1, 0], [1, 1], [0, 0])
 HUGE = "9" * 30
+GEOJSON_ROW = '{"type": "FeatureCollection", "features": [\n{"geometry": {"coordinates": 5}}\n]}\n'
+KML_BOMB = (
+    '<!DOCTYPE kml [<!ENTITY a0 "aaaaaaaaaaaaaaaa">'
+    + "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 16}">' for i in range(1, 9))
+    + ']><kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>&a8;</name></Document></kml>'
+)
 NO_ARRAY = "{'descr': '<u8', 'fortran_order': False, 'shape': (1000000000000,), }"
 
 ROWS = [
@@ -443,6 +470,48 @@ ROWS = [
         (*LOCATE, "{w}/good.jpg", "--within", "{w}/area.json"),
         folder("area.json"),
     ),
+    bad_output("ending", "a.xlsx", "ends in one of"),
+    bad_output("folder", "a.csv", "is a folder", folder("a.csv")),
+    bad_output("no-parent", "no/a.csv", "there is no folder"),
+    bad_output("fifo", "a.csv", "is no regular file", fifo("a.csv")),
+    bad_output("long", "a" * 5000 + ".csv", "File name too long"),
+    bad_output("journal", "a.csv", "add --resume to go on", file("a.csv.partial.jsonl", "")),
+    Row("out-twice", 2, "names one file twice", (*LOCATE, "{w}/good.jpg", *("--out", "{w}/a.csv") * 2)),
+    Row(
+        "out-is-the-region",
+        2,
+        "is one of the files to be read",
+        (*LOCATE, "{w}/good.jpg", "--within", "{w}/area.geojson", "--out", "{w}/area.geojson"),
+        file("area.geojson", geojson(*SQUARE)),
+    ),
+    Row(
+        "out-is-the-photo",
+        2,
+        "is one of the files to be read",
+        (*LOCATE, "{w}", "{w}/photo.csv", "--out", "{w}/photo.csv"),
+        file("photo.csv", photo()),
+    ),
+    Row("resume-without-out", 2, "--resume goes on", (*LOCATE, "{w}/good.jpg", "--resume")),
+    Row("workers", 2, "--workers", (*LOCATE, "{w}/good.jpg", "--workers", "0")),
+    bad_resume("journal-text", "a.csv.partial.jsonl", "hello\n", "is not a journal"),
+    bad_resume("journal-nested", "a.csv.partial.jsonl", "[" * 10**6 + "\n", "is not a journal"),
+    bad_resume(
+        "journal-list", "a.csv.partial.jsonl", '{"journal": 1, "settings": [1]}\n', "is not a journal"
+    ),
+    bad_resume("journal-newer", "a.csv.partial.jsonl", '{"journal": 9, "settings": {}}\n', "another version"),
+    bad_resume("journal-other", "a.csv.partial.jsonl", '{"journal": 1, "settings": {"\x1b": 1}}\n', "a.csv"),
+    bad_resume("csv", "a.csv", "a,b\n1,2\n", "it has other columns"),
+    bad_resume("csv-huge", "a.csv", "x" * 200_000, "cannot be added to"),
+    bad_resume("json", "a.json", "hello", "cannot be added to"),
+    bad_resume("jsonl-nested", "a.jsonl", "[" * 10**6, "cannot be added to"),
+    bad_resume("jsonl-number", "a.jsonl", "5\n", "cannot be added to"),
+    bad_resume(
+        "geojson", "a.geojson", '{"type": "FeatureCollection", "features": [\n5\n]}\n', "cannot be added"
+    ),
+    bad_resume("geojson-point", "a.geojson", GEOJSON_ROW, "cannot be added to"),
+    bad_resume("kml", "a.kml", "<kml", "cannot be added to"),
+    bad_resume("kml-entities", "a.kml", KML_BOMB, "cannot be added to"),
+    bad_resume("parquet", "a.parquet", "PAR1", "cannot be added to"),
     Row("model-missing", 3, "there is no model", ("locate", "{w}/good.jpg", "--model", "{w}/no")),
     Row("model-empty-name", 3, "", ("locate", "{w}/good.jpg", "--model", "")),
     Row("model-ansi", 3, "there is no model", ("locate", "{w}/good.jpg", "--model", "a\x1b[2J\n")),
@@ -614,10 +683,15 @@ ROWS = [
         "is not a gallery",
         changed("gallery/index.faiss", lambda c: patched(c, 37, struct.pack("<Q", 1 << 38)), sealed=True),
     ),
-    bad_gallery("nan-vectors", "not finite", index(lambda v: v * np.nan)),
+    bad_gallery("nan-vectors", "not of length 1", index(lambda v: v * np.nan)),
+    bad_gallery("long-vectors", "not of length 1", index(lambda v: v * 3)),
     bad_gallery("other-metric", "is not a gallery", index(lambda v: v, "IndexFlatL2")),
     bad_gallery("too-many-vectors", "does not fit together", index(lambda v: np.concatenate([v, v]))),
-    bad_gallery("wrong-dim", "does not fit together", index(lambda v: v[:, :7])),
+    bad_gallery(
+        "wrong-dim",
+        "does not fit together",
+        index(lambda v: np.eye(8, 7, dtype=np.float32) + np.eye(8, 7, -7, dtype=np.float32)),
+    ),
     Row("gallery-info-missing", 3, "is not a folder", ("gallery", "info", "{w}/no")),
     Row("gallery-info-of-a-model", 3, 'not "geotoken-gallery"', ("gallery", "info", "{m}")),
     Row("gallery-search-k", 2, "k is 0", ("gallery", "search", "{w}/good.jpg", "--model", "{m}", "-k", "0")),
@@ -653,11 +727,69 @@ ROWS = [
         file("photos.csv", 'image,lat,lng\ngood.jpg,1,2\n"a\0\x1b[2J\nb",1,2\n'),
         ("out",),
     ),
+    Row(
+        "csv-long-name",
+        2,
+        "none of the 1 photos",
+        (*BUILD, "{w}/photos.csv"),
+        file("photos.csv", f"image,lat,lng\n{'a' * 9000},1,2\n"),
+    ),
+    bad_points("empty", "", "it is not JSON"),
+    bad_points("list", "[]", "is not a GeoJSON FeatureCollection"),
+    bad_points("nested", "[" * 10**6, "it is not JSON"),
+    bad_points("no-features", '{"features": []}', "FeatureCollection"),
+    bad_points("no-image", points([0, 0], image=None), "it names no photo"),
+    bad_points("huge-integer", points([10**400, 0]), "longitude must be a number"),
+    bad_points("swapped", points([0, 151]), "latitude 151"),
+    bad_points("nan", points([float("nan"), 0]), "longitude nan"),
+    bad_points("half-letter", points([0, 0], label="\ud800"), "not valid Unicode"),
+    bad_points("half-letter-in-name", points([0, 0], image="\ud800.jpg"), "\\ud800"),
+    Row("points-fifo", 2, "not a regular file", (*BUILD, "{w}/photos.json"), fifo("photos.json")),
+    Row("add-to-nothing", 3, "is not a folder", ("gallery", "add", "{w}/no", "{w}", "--model", "{m}")),
+    Row("remove-nothing", 2, "nothing to remove", ("gallery", "remove", "{m}/gallery")),
+    Row(
+        "remove-unknown",
+        2,
+        "nothing was removed",
+        ("gallery", "remove", "{m}/gallery", "--id", "a\x1b" * 999),
+    ),
+    Row("remove-no-list", 2, "cannot be read", ("gallery", "remove", "{m}/gallery", "--list", "{w}/no")),
+    Row("remove-list-of-bytes", 2, "UTF-8", ("gallery", "remove", "{m}/gallery", "--list", "{w}/good.jpg")),
+    Row("merge-one", 2, "give two or more", ("gallery", "merge", "{w}/out", "{m}/gallery")),
+    Row(
+        "merge-bad-hash",
+        3,
+        "which is none",
+        ("gallery", "merge", "{w}/out", "{m}/gallery", "{w}/model/gallery"),
+        table("select * replace ('xyz' as sha256) from {}"),
+    ),
+    Row(
+        "merge-other-encoder",
+        3,
+        "holds vectors of encoder",
+        ("gallery", "merge", "{w}/out", "{m}/gallery", "{w}/model/gallery"),
+        changed("gallery/gallery.json", edited(encoder="another"), sealed=True),
+    ),
+    Row(
+        "reindex-unknown", 2, "is unknown; choose auto", ("gallery", "reindex", "{m}/gallery", "--index", "x")
+    ),
+    Row(
+        "build-unfinished",
+        2,
+        "is not an unfinished build",
+        (*BUILD, "{w}"),
+        lambda w, m: (w / "out.partial").mkdir(),
+    ),
     Row("csv-missing", 2, "cannot be read", (*BUILD, "{w}/no.csv")),
     Row("csv-fifo", 2, "not a regular file", (*BUILD, "{w}/photos.csv"), fifo("photos.csv")),
     Row("csv-too-long", 2, "File name too long", (*BUILD, "{w}/" + "a" * 5000)),
     Row("build-over-a-file", 2, "is not a gallery", ("gallery", "build", "{w}", "--out", "{w}/good.jpg")),
-    Row("build-under-a-file", 2, "good.jpg", ("gallery", "build", "{w}", "--out", "{w}/good.jpg/out")),
+    Row(
+        "build-under-a-file",
+        2,
+        "which is no folder",
+        ("gallery", "build", "{w}", "--out", "{w}/good.jpg/out"),
+    ),
     Row("build-over-others", 2, "is not a gallery", ("gallery", "build", "{w}", "--out", "{w}")),
     Row(
         "build-over-nested",
