@@ -3,13 +3,35 @@
 Owns reading them within limits; must not know what they hold.
 """
 
+import errno
 import json
 import stat
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 MAX_JSON_BYTES = 64 << 20
 """A longer description is refused unread: 64 MB hold the names of half a million files."""
+
+ARRAY_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy raises on a damaged .npy or .npz file, found by cutting and flipping bytes."""
 
 
 def read_json(path: Path) -> Any:
@@ -62,12 +84,14 @@ def check_regular(path: Path) -> None:
         path: The file, or a link to it.
 
     Raises:
-        OSError: It is missing or cannot be looked up.
+        OSError: It is missing, a folder, or cannot be looked up.
         ValueError: It is no regular file.
     """
     mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(mode):
-        raise ValueError("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
+        raise ValueError("it is not a regular file")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

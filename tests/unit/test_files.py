@@ -37,7 +37,7 @@ def test_a_file_is_read_up_to_a_limit(tmp_path):
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):
-    with pytest.raises(ValueError, match="folder"):
+    with pytest.raises(OSError, match="folder"):
         check_regular(tmp_path)
     with pytest.raises(FileNotFoundError):
         check_regular(tmp_path / "no")

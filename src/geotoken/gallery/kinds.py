@@ -238,8 +238,7 @@ def read_index(path: Path, kind: str) -> Any:
         The FAISS index.
 
     Raises:
-        RuntimeError: It is no index, or one that FAISS refuses.
-        ValueError: It is of another kind, or its vectors are not of length 1.
+        ValueError: It is damaged or of another kind, or its vectors are not of length 1.
         MemoryError: It claims to be larger than the file.
     """
     import faiss
@@ -247,7 +246,10 @@ def read_index(path: Path, kind: str) -> Any:
     library: Any = faiss
     if hasattr(library, "set_deserialization_vector_byte_limit"):  # from 1.14 on
         library.set_deserialization_vector_byte_limit(path.stat().st_size)
-    index = library.read_index(str(path))
+    try:
+        index = library.read_index(str(path))
+    except RuntimeError as error:  # its message is for those who build FAISS
+        raise ValueError("its index is damaged") from error
     wanted = {
         "exact": library.IndexFlat,
         "hnsw": library.IndexHNSWSQ,
@@ -257,7 +259,9 @@ def read_index(path: Path, kind: str) -> Any:
         raise ValueError(f"its index is a {type(index).__name__}, not {kind} by inner product")
     if kind == "exact":
         vectors = library.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
-        if not 0.99 * index.ntotal <= vectors @ vectors <= 1.01 * index.ntotal:  # also if it is not finite
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(vectors @ vectors)
+        if not 0.99 * index.ntotal <= total <= 1.01 * index.ntotal:  # also if it is not finite
             raise ValueError("its vectors are not of length 1")
     return index
 

@@ -3,9 +3,7 @@
 Owns the table and its tilting toward points; must not know evidence or tokens.
 """
 
-import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from geotoken import cells
 from geotoken.errors import ArtifactError
+from geotoken.files import ARRAY_DAMAGE
 from geotoken.mixture.kernels import chord2_km2, falloff
 
 Floats = NDArray[np.float64]
@@ -27,21 +26,6 @@ BLOCK_LEVEL = 7
 
 _LAST_LEAF = np.uint64((cells.NUM_FACES << 61) - 1)
 _MAX_BYTES = 1 << 28  # of the arrays, unpacked: 16 million cells
-# What zipfile and NumPy raise on damaged files, found by cutting and flipping bytes.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -124,7 +108,7 @@ class WorldPrior:
         """
         try:
             ids, mass = _read_table(path)
-        except _DAMAGE as error:
+        except ARRAY_DAMAGE as error:
             raise ArtifactError(
                 f"{path} is not a table of the world prior ({error}); install the model again"
             ) from error
@@ -227,7 +211,7 @@ def _read_table(path: Path) -> tuple[cells.CellIds, Floats]:
     """Cells and their masses, each of shape (L,), as `WorldPrior.save` wrote them.
 
     Raises:
-        ValueError: They are no such table; other errors of reading are those of `_DAMAGE`.
+        ValueError: They are no such table; other errors of reading are those of `ARRAY_DAMAGE`.
     """
     with zipfile.ZipFile(path) as archive:
         num_bytes = sum(member.file_size for member in archive.infolist())
