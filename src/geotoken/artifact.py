@@ -84,7 +84,7 @@ def find_model(model: str | Path, *, offline: bool = False) -> Path:
     if str(model) in bundled:
         return bundled[str(model)]
     folder = Path(model)
-    if folder.is_dir():
+    if str(model) and folder.is_dir():  # Path("") is the current folder
         return folder
     hub_id = hub.parse_id(model) if isinstance(model, str) else None
     if hub_id is not None and (cached := hub.find_cached(hub_id)):
