@@ -3,6 +3,7 @@
 One table; a row says how the input is made, the arguments, the exit code and a fragment of the message.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -149,6 +150,20 @@ def seal(model: Path) -> None:
     write_manifest(folder, kind="geotoken-gallery", format_version=1)
     (model / "manifest.json").unlink()
     write_manifest(model, kind="geotoken-model", format_version=1)
+
+
+def network(content: bytes) -> Callable[[Path, Path], None]:
+    """A copy `model` of the tiny model with another network, which its encoder's description agrees with."""
+
+    def make(work: Path, model: Path) -> None:
+        sha256 = hashlib.sha256(content).hexdigest()
+        changed("encoder/encoder.json", edited(onnx_sha256=sha256), sealed=False)(work, model)
+        path = work / "model" / "encoder" / "encoder.onnx"
+        path.unlink()
+        path.write_bytes(content)
+        seal(work / "model")
+
+    return make
 
 
 def edited(**values: object) -> Callable[[bytes], bytes]:
@@ -499,7 +514,12 @@ ROWS = [
         "journal-list", "a.csv.partial.jsonl", '{"journal": 1, "settings": [1]}\n', "is not a journal"
     ),
     bad_resume("journal-newer", "a.csv.partial.jsonl", '{"journal": 9, "settings": {}}\n', "another version"),
-    bad_resume("journal-other", "a.csv.partial.jsonl", '{"journal": 1, "settings": {"\x1b": 1}}\n', "a.csv"),
+    bad_resume(
+        "journal-other",
+        "a.csv.partial.jsonl",
+        '{"journal": 1, "settings": {"\\u001b": 1}}\n',
+        "was begun with \\x1b 1, now",
+    ),
     bad_resume("csv", "a.csv", "a,b\n1,2\n", "it has other columns"),
     bad_resume("csv-huge", "a.csv", "x" * 200_000, "cannot be added to"),
     bad_resume("json", "a.json", "hello", "cannot be added to"),
@@ -513,7 +533,7 @@ ROWS = [
     bad_resume("kml-entities", "a.kml", KML_BOMB, "cannot be added to"),
     bad_resume("parquet", "a.parquet", "PAR1", "cannot be added to"),
     Row("model-missing", 3, "there is no model", ("locate", "{w}/good.jpg", "--model", "{w}/no")),
-    Row("model-empty-name", 3, "", ("locate", "{w}/good.jpg", "--model", "")),
+    Row("model-empty-name", 3, "there is no model ''", ("locate", "{w}/good.jpg", "--model", "")),
     Row("model-ansi", 3, "there is no model", ("locate", "{w}/good.jpg", "--model", "a\x1b[2J\n")),
     Row("model-too-long", 2, "File name too long", ("locate", "{w}/good.jpg", "--model", "a" * 5000)),
     Row("model-is-a-file", 3, "there is no model", ("locate", "{w}/good.jpg", "--model", "{w}/good.jpg")),
@@ -630,6 +650,8 @@ ROWS = [
     bad_model(
         "onnx-garbage", "encoder.onnx", changed("encoder/encoder.onnx", lambda _: b"hello", sealed=True)
     ),
+    bad_model("onnx-garbage-sealed", "cannot be loaded", network(b"hello")),
+    bad_model("onnx-empty", "cannot be loaded", network(b"")),
     bad_model(
         "encoder-nested", "encoder.json", changed("encoder/encoder.json", lambda _: b"[" * 10**6, sealed=True)
     ),
