@@ -275,6 +275,7 @@ class Runner:
         if done.returncode:
             raise SystemExit(f"{command}: exit code {done.returncode}\n{printed}")
         printed = printed.replace(self._hub.url, HUB).replace(str(self._folder), "~")
+        printed = printed.replace(str(ROOT / "src"), "site-packages")
         yield from (line.rstrip() for line in printed.splitlines())
 
 

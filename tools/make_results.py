@@ -191,14 +191,16 @@ def storage() -> str:
 
 def limits() -> str:
     """The limits in three figures, for the README."""
-    found = result("queries_report")
+    look, report = (result(f"queries_{half}") for half in HALVES)
+    found = {name: pooled(look[name], report[name]) for name in GROUPS}
     seen = found["seen"]["mixture_mbr"]["acc_at_25km"]
     unseen = found["unseen"]["mixture_mbr"]["acc_at_750km"]
+    covered = {p: found["all"][f"coverage_{p}"] for p in (50, 90)}
     return (
-        f"  Of {found['all']['n']:,} web photos measured once, those whose place is in the gallery were put\n"
-        f"  within 25 km in {seen:.0f} % of cases, those of unknown places within 750 km in {unseen:.0f} %.\n"
-        f"  The region said to hold the place with 50 % held it for {found['all']['coverage_50']:.0f} % of "
-        f"the photos,\n  the one said to hold it with 90 % for {found['all']['coverage_90']:.0f} %."
+        f"  Of {found['all']['n']:,} web photos that it was not made of, those of places in the gallery\n"
+        f"  were put within 25 km in {seen:.0f} % of cases, those of unknown places within 750 km in\n"
+        f"  {unseen:.0f} %. The region said to hold the place with 50 % held it for {covered[50]:.0f} % of\n"
+        f"  the photos, the one said to hold it with 90 % for {covered[90]:.0f} %."
     )
 
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from geotoken.cli.batch import check_flags, check_no_input, choose_workers, in_processes, settings
 from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
-from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
+from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model, Offline
 from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 
@@ -48,6 +48,7 @@ def locate(
         ),
     ] = None,
     gallery: GalleryFolder = None,
+    offline: Offline = False,
     guess: Annotated[
         list[str] | None,
         typer.Option(
@@ -232,19 +233,20 @@ def locate(
         inputs = [*(photo for photo in photos if isinstance(photo, Path)), *(within or ())]
         check_no_input([*(out or ()), *([map_file] if map_file else ())], inputs)
         pictures = Pictures(map_file, report, paths)
-        locator = Locator.from_pretrained(model, gallery=gallery, head=head)
+        loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
+        locator = Locator.from_pretrained(**loaded)
 
         def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
             if together:
                 return pictures.watch(_locate(partial(locator.locate_together, options=options), photos))
-            loaded = {"model": model, "gallery": gallery, "head": head}
             num_workers = choose_workers(workers, len(photos))
             many = cleanup.enter_context(in_processes(num_workers, locator, options, loaded))
             return pictures.watch(_locate(many, photos))
 
         with pictures:
             if out:
-                export = Export(out, settings(ctx.params, find_model(model), gallery), resume=resume)
+                folder = find_model(model, offline=offline)
+                export = Export(out, settings(ctx.params, folder, gallery), resume=resume)
                 show = _shown(locator) if len(photos) <= FEW and not together else None
                 num_failed = run_batch(export, photos, run, top_k=top_k, as_json=json, show=show)
             elif json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geotoken.cli.errors import exit_codes
-from geotoken.cli.options import DEFAULT_MODEL, Debug, Json
+from geotoken.cli.options import DEFAULT_MODEL, Debug, Json, Offline
 
 if TYPE_CHECKING:
     from geotoken.artifact import Artifact
@@ -50,9 +50,7 @@ def info(
             help="Name of a bundled model, a model folder, or owner/name on the hub.",
         ),
     ] = DEFAULT_MODEL,
-    offline: Annotated[
-        bool, typer.Option("--offline", metavar="", help="Download nothing; as HF_HUB_OFFLINE=1 does.")
-    ] = False,
+    offline: Offline = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -33,6 +33,9 @@ GalleryFolder = Annotated[
         rich_help_panel="Model",
     ),
 ]
+Offline = Annotated[
+    bool, typer.Option("--offline", metavar="", help="Download nothing; as HF_HUB_OFFLINE=1 does.")
+]
 Level = Annotated[int, typer.Option("--level", metavar="LEVEL", help="S2 level of a whole sequence, 1..30.")]
 GroupSize = Annotated[
     int, typer.Option("--group-size", metavar="LEVELS", help="Levels in one token; must divide --level.")
