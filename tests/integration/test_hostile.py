@@ -243,6 +243,7 @@ def index(vectors: Callable[[np.ndarray], np.ndarray], kind: str = "IndexFlatIP"
 # --- arguments ------------------------------------------------------------------------------------------
 
 LOCATE = ("locate", "--model", "{m}")
+SAMPLE = (*LOCATE, "{w}/good.jpg", "--decoder", "sample", "--json")
 BUILD = ("gallery", "build", "--model", "{m}", "--out", "{w}/out")
 
 
@@ -320,6 +321,12 @@ def link_out(work: Path, model: Path) -> None:
     copied(model, work / "model")
     (work / "model" / "MODEL_CARD.md").unlink()
     (work / "model" / "MODEL_CARD.md").symlink_to("/etc/hostname")
+
+
+def two_names(work: Path, model: Path) -> None:
+    """Two files whose names look the same once they are escaped."""
+    named("a\n.jpg")(work, model)
+    named("a\\n.jpg")(work, model)
 
 
 def named(name: str) -> Callable[[Path, Path], None]:
@@ -401,6 +408,8 @@ ROWS = [
     bad_flag("--temperature", "nan", "--temperature"),
     bad_flag("--temperature", "inf", "--temperature"),
     bad_flag("--temperature", "-0.0", "--temperature"),
+    Row("flag-temperature-tiny", 0, "", (*SAMPLE, "--temperature", "1e-320")),
+    Row("flag-temperature-huge", 0, "", (*SAMPLE, "--temperature", "1e308")),
     bad_flag("--sample-top-k", "0", "--sample-top-k"),
     bad_flag("--sample-top-p", "nan", "--sample-top-p"),
     bad_flag("--sample-top-p", "1.5", "--sample-top-p"),
@@ -451,6 +460,9 @@ ROWS = [
     bad_flag("--within", "near=0,0,0", "is empty"),
     bad_flag("--within", "near=0,0,inf", "out of range"),
     bad_flag("--within", "near=91,0,1", "out of range"),
+    bad_flag("--within", "near=0,0,1e-300", "is too small"),
+    bad_flag("--within", "bbox=0,0,1e-300,1e-300", "give a larger region"),
+    bad_flag("--guess", "1,2,1e-400", "weight"),
     bad_flag("--within", "{w}/no.geojson", "there is no file"),
     bad_flag("--within", "{w}/" + "a" * 5000 + ".geojson", "cannot be read", "long-name"),
     bad_region("empty", "", "is empty"),
@@ -491,6 +503,13 @@ ROWS = [
     bad_output("fifo", "a.csv", "is no regular file", fifo("a.csv")),
     bad_output("long", "a" * 5000 + ".csv", "File name too long"),
     bad_output("journal", "a.csv", "add --resume to go on", file("a.csv.partial.jsonl", "")),
+    Row(
+        "out-two-names",
+        2,
+        "two photos would both be written as",
+        (*LOCATE, "{w}", "--out", "{w}/a.csv"),
+        two_names,
+    ),
     Row("out-twice", 2, "names one file twice", (*LOCATE, "{w}/good.jpg", *("--out", "{w}/a.csv") * 2)),
     Row(
         "out-is-the-region",

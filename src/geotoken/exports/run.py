@@ -7,6 +7,7 @@ import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -94,8 +95,15 @@ class Export:
 
         Returns:
             Those still to be located: new, changed since, or failed before.
+
+        Raises:
+            InputError: If the names of two photos differ only in what cannot be written.
         """
         self._photos = [writable(photo) for photo in photos]
+        if len(set(self._photos)) < len(photos):
+            names = sorted(self._photos)
+            twice = next(name for name, following in pairwise(names) if name == following)
+            raise InputError(f"two photos would both be written as {twice}; rename one of them")
         waiting = []
         for photo, name in zip(photos, self._photos, strict=True):
             entry, source = self._journal.entries.get(name), _source(photo)
