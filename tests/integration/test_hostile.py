@@ -166,6 +166,39 @@ def network(content: bytes) -> Callable[[Path, Path], None]:
     return make
 
 
+def computed(operator: str, shape: list[int] | None) -> Callable[[Path, Path], None]:
+    """Like `network`, of one that adds up the channels and then goes wrong."""
+
+    def make(work: Path, model: Path) -> None:
+        onnx = pytest.importorskip("onnx")
+        node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+        constants = {
+            "axes": np.array([1, 2, 3]),
+            "weights": np.full((1, 384), -1.0, np.float32),
+            "shape": np.array(shape or [0], dtype=np.int64),
+        }
+        nodes = [
+            node("Abs", ["pixels"], ["positive"]),
+            node("ReduceMean", ["positive", "axes"], ["mean"], keepdims=0),
+            node("Unsqueeze", ["mean", "axis"], ["column"]),
+            node("Mul", ["column", "weights"], ["wide"]),
+            node(operator, ["wide", *(["shape"] if shape else [])], ["vector"]),
+        ]
+        constants["axis"] = np.array([1])
+        graph = onnx.helper.make_graph(
+            nodes,
+            "wrong",
+            [info("pixels", onnx.TensorProto.FLOAT, ["b", 3, "h", "w"])],
+            [info("vector", onnx.TensorProto.FLOAT, [None] * (len(shape or [0, 0]) - 1) + [384])],
+            [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+        )
+        opset = [onnx.helper.make_opsetid("", 18)]
+        made = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+        network(made.SerializeToString())(work, model)
+
+    return make
+
+
 def edited(**values: object) -> Callable[[bytes], bytes]:
     """Change entries of a JSON object; None removes one."""
 
@@ -670,6 +703,10 @@ ROWS = [
         "onnx-garbage", "encoder.onnx", changed("encoder/encoder.onnx", lambda _: b"hello", sealed=True)
     ),
     bad_model("onnx-garbage-sealed", "cannot be loaded", network(b"hello")),
+    bad_model("onnx-of-bad-text", "cannot be loaded", network(b"\x3a\x05\x12\x03\xff\xfe\xfd")),
+    bad_model("onnx-fails", "fails (", computed("Reshape", [7, 384])),
+    bad_model("onnx-other-shape", "gives no vectors", computed("Reshape", [1, 1, 384])),
+    bad_model("onnx-not-finite", "gives no vectors", computed("Log", None)),
     bad_model("onnx-empty", "cannot be loaded", network(b"")),
     bad_model(
         "encoder-nested", "encoder.json", changed("encoder/encoder.json", lambda _: b"[" * 10**6, sealed=True)

@@ -178,6 +178,7 @@ class Encoder:
 
         Raises:
             InputError: A photo has another shape or type.
+            ArtifactError: The network fails, or gives something else than vectors.
         """
         vectors = self.project(photos, for_gallery=for_gallery)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -198,6 +199,7 @@ class Encoder:
 
         Raises:
             InputError: A photo has another shape or type.
+            ArtifactError: The network fails, or gives something else than vectors.
         """
         for row, pixels in enumerate(photos):
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -227,10 +229,32 @@ class Encoder:
         images = {key: view.apply(photos[key[0]]) for key in keys if key not in known}
         for shape in sorted({image.shape for image in images.values()}):  # photos of one shape go together
             together = [key for key, image in images.items() if image.shape == shape]
-            batch = (np.stack([images[key] for key in together]) - self._mean) * self._scale
-            feed = {"pixels": np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}  # (B, 3, H', W')
-            known.update(zip(together, self._session.run(["vector"], feed)[0], strict=True))
+            batch: NDArray[np.float32] = np.stack([images[key] for key in together]) - self._mean
+            batch *= self._scale
+            known.update(zip(together, self._run(batch.transpose(0, 3, 1, 2)), strict=True))
         return np.stack([known[key] for key in keys])
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Outputs of the network for a batch of shape (B, 3, H', W'), shape (B, D).
+
+        Raises:
+            ArtifactError: It fails, or gives something else.
+        """
+        try:
+            vectors: NDArray[np.float32] = self._session.run(
+                ["vector"], {"pixels": np.ascontiguousarray(batch)}
+            )[0]
+        except Exception as error:  # whatever its operators raise
+            reason = " ".join(str(error).split())
+            raise ArtifactError(
+                f"the network of the encoder {self.name} fails ({reason}); install the model again"
+            ) from error
+        if vectors.shape != (len(batch), self.dim) or not np.isfinite(vectors).all():
+            raise ArtifactError(
+                f"the network of the encoder {self.name} gives no vectors of {self.dim} finite numbers; "
+                "install the model again"
+            )
+        return vectors
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -336,7 +360,12 @@ def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int
     options.intra_op_num_threads = num_threads or _num_cpus()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            weights,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # or it would print on stdout before it tries the same once more
+        )
     except Exception as error:
         raise ArtifactError(
             f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"
