@@ -8,10 +8,12 @@ import json
 import os
 import signal
 import string
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,7 @@ from PIL import Image
 
 from geotoken import cells
 from geotoken.errors import ArtifactError, ConfigError, GeoTokenError, ImageError, InputError
+from geotoken.evidence import Evidence
 from geotoken.files import read_json
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.gallery.sources import BuildError, open_source
@@ -34,6 +37,8 @@ from geotoken.tokens import TokenScheme
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 MAX_SECONDS = 20
 """No single example may take longer."""
+MAX_MEMORY = 8 << 30
+"""More address space is not given, much of which is only reserved."""
 MAX_PIXELS = 1_000_000
 """So that a damaged size does not ask for 200 megapixels a thousand times."""
 
@@ -65,6 +70,20 @@ def no_hang():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Let an example that asks for absurd memory fail."""
+    resource = pytest.importorskip("resource") if sys.platform == "linux" else None
+    if resource is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def only(kinds: type[Exception] | tuple[type[Exception], ...], run: Callable, *arguments: object) -> object:
@@ -338,12 +357,19 @@ def galleries(tmp_path_factory) -> dict[str, Path]:
     return folders
 
 
+LIMITED = pytest.mark.skipif(
+    not hasattr(faiss, "set_deserialization_vector_byte_limit"), reason="this FAISS trusts its files"
+)
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
         ("exact", "index.faiss"),
         ("exact", "gallery.parquet"),
         ("exact", "gallery.json"),
+        pytest.param("hnsw", "index.faiss", marks=LIMITED),
+        pytest.param("ivfpq", "index.faiss", marks=LIMITED),
         ("hnsw", "gallery.json"),
         ("hnsw", "vectors.npy"),
         ("hnsw", "rows.npy"),
@@ -396,6 +422,17 @@ def test_manifests(work, data):
     only(ArtifactError, verify_manifest, folder, "k", 1)
 
 
+EVIDENCE = Evidence(
+    neighbor_lat=np.array([1.0, 2.0]),
+    neighbor_lng=np.array([1.0, -2.0]),
+    neighbor_rank=np.array([1.0, 2.0]),
+    neighbor_similarity=np.array([0.9, -0.5]),
+    guess_lat=np.ones(1),
+    guess_lng=np.ones(1),
+    guess_weight=np.ones(1),
+)
+
+
 @examples(120)
 @given(st.data())
 def test_parameters_of_a_mixture(work, tiny_mixture, data):
@@ -405,7 +442,11 @@ def test_parameters_of_a_mixture(work, tiny_mixture, data):
         path.write_bytes(data.draw(mutations(path.read_bytes())))
     else:
         path.write_text(json.dumps(data.draw(mutated_json(read_json(path)))), encoding="utf-8")
-    only((ArtifactError, ConfigError), MixtureConfig.load, path)
+    config = only((ArtifactError, ConfigError), MixtureConfig.load, path)
+    if config is not None:
+        model = MixtureModel(config, tiny_mixture.prior)
+        memory = model.encode([EVIDENCE])
+        assert np.isfinite(model.step(None, memory, memory.new_cache())).all()
 
 
 @examples(120)

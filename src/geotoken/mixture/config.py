@@ -18,6 +18,8 @@ from geotoken.files import read_json
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
 
+_MAX_VALUE, _MIN_POSITIVE = 1e6, 1e-6  # far beyond what fitting finds, and far from overflow
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighborTrust:
@@ -51,13 +53,15 @@ class NeighborTrust:
             ("bias", "rank_slope", "similarity_slope", "best_similarity_slope"),
             self.agreement_slope,
         )
-        _check_finite(
+        _check_values(
             prior_bias=self.prior_bias,
             similarity_mean=self.similarity_mean,
             similarity_std=self.similarity_std,
         )
-        if self.similarity_std <= 0:
-            raise ConfigError(f"similarity_std is {self.similarity_std}; it must be greater than 0")
+        if self.similarity_std < _MIN_POSITIVE:
+            raise ConfigError(
+                f"similarity_std is {self.similarity_std}; it must be at least {_MIN_POSITIVE:g}"
+            )
         if not isinstance(self.num_neighbors, int) or self.num_neighbors < 1:
             raise ConfigError(
                 f"num_neighbors is {self.num_neighbors}; it must be a whole number of at least 1"
@@ -94,8 +98,8 @@ class MixtureConfig:
 
     def __post_init__(self) -> None:
         scales = self.scales_km
-        _check_finite(scales=scales)
-        if not self.sharp_scales_km or min(scales) <= 0 or list(scales) != sorted(scales):
+        _check_values(scales=scales)
+        if not self.sharp_scales_km or min(scales) < _MIN_POSITIVE or list(scales) != sorted(scales):
             raise ConfigError(
                 f"the scales are {scales} km; they must be positive, rising, and one at least sharp"
             )
@@ -156,19 +160,19 @@ class MixtureConfig:
 
 def _check_shapes(trust: Any, names: tuple[str, ...], matrix: Matrix) -> None:
     size = len(trust.bias)
-    _check_finite(agreement_slope=[value for row in matrix for value in row])
+    _check_values(agreement_slope=[value for row in matrix for value in row])
     for name in names:
-        _check_finite(**{name: getattr(trust, name)})
+        _check_values(**{name: getattr(trust, name)})
         if len(getattr(trust, name)) != size:
             raise ConfigError(f"{name} has {len(getattr(trust, name))} entries; bias has {size}")
     if [len(row) for row in matrix] != [size] * size:
         raise ConfigError(f"agreement_slope must have {size} rows of {size} entries, as bias has {size}")
 
 
-def _check_finite(**entries: float | Sequence[float]) -> None:
+def _check_values(**entries: float | Sequence[float]) -> None:
     for name, value in entries.items():
-        if not np.isfinite(np.asarray(value, dtype=np.float64)).all():
-            raise ConfigError(f"{name} is {value}; it must be finite")
+        if not (np.abs(np.asarray(value, dtype=np.float64)) <= _MAX_VALUE).all():  # also if it is not finite
+            raise ConfigError(f"{name} is {value}; it must be from -{_MAX_VALUE:g} to {_MAX_VALUE:g}")
 
 
 def _row(values: list[float]) -> Row:
