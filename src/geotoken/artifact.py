@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from geotoken import hub
-from geotoken.errors import ArtifactError, InputError
+from geotoken.errors import ArtifactError
+from geotoken.files import read_json
 from geotoken.manifest import verify_manifest, write_manifest
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.tokens import TokenScheme
@@ -23,6 +24,8 @@ KIND: Final = "geotoken-model"
 FORMAT_VERSION: Final = 1
 CONFIG_NAME: Final = "config.json"
 CARD_NAME: Final = "MODEL_CARD.md"
+MAX_GROUP_SIZE: Final = 6
+"""Levels in one token of a model: 4096 tokens at each position; beam search scores them all."""
 HEADS: Final = ("mixture",)
 """Evidence models that this version can run."""
 
@@ -81,7 +84,7 @@ def find_model(model: str | Path, *, offline: bool = False) -> Path:
     if str(model) in bundled:
         return bundled[str(model)]
     folder = Path(model)
-    if folder.is_dir():
+    if str(model) and folder.is_dir():  # Path("") is the current folder
         return folder
     hub_id = hub.parse_id(model) if isinstance(model, str) else None
     if hub_id is not None and (cached := hub.find_cached(hub_id)):
@@ -178,17 +181,17 @@ def load_artifact(model: str | Path, *, offline: bool = False) -> Artifact:
             raise
         raise ArtifactError(f"{error}: geotoken models pull {origin}") from error
     try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        config = read_json(folder / CONFIG_NAME)
         artifact = Artifact(
-            name=config["name"],
+            name=_name(config["name"]),
             folder=folder,
-            scheme=TokenScheme(**config["scheme"]),
+            scheme=_scheme(**config["scheme"]),
             head=config["head"],
             threshold_weights=_weights(config["threshold_weights"]),
             manifest=manifest,
             origin=origin,
         )
-    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ArtifactError(
             f"{folder / CONFIG_NAME} cannot be used ({error}); install the model again"
         ) from error
@@ -198,6 +201,29 @@ def load_artifact(model: str | Path, *, offline: bool = False) -> Artifact:
             "upgrade geotoken"
         )
     return artifact
+
+
+def _name(value: object) -> str:
+    """The name of a model, as read.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"name is {value!r:.40}; needed: a text")
+    return value
+
+
+def _scheme(*, level: int, group_size: int) -> TokenScheme:
+    """A token scheme, as read.
+
+    Raises:
+        ValueError: It has more tokens a position than memory for them.
+    """
+    scheme = TokenScheme(level=level, group_size=group_size)
+    if group_size > MAX_GROUP_SIZE:
+        raise ValueError(f"group_size is {group_size}; a model has at most {MAX_GROUP_SIZE} levels a token")
+    return scheme
 
 
 def _weights(values: list[float]) -> tuple[float, ...]:

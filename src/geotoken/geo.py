@@ -129,7 +129,7 @@ def _to_floats(values: ArrayLike, name: str) -> Floats:
     """
     try:
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} must be a number or an array of numbers in degrees") from None
 
 

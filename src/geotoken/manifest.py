@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from geotoken.errors import ArtifactError
+from geotoken.files import read_json
 
 MANIFEST_NAME = "manifest.json"
 """File name of the manifest, directly in the folder it describes."""
@@ -147,10 +148,10 @@ def _read(root: Path) -> dict[str, Any]:
         raise ArtifactError(f"{root} is not a folder; give the folder that holds {MANIFEST_NAME}")
     path = root / MANIFEST_NAME
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except FileNotFoundError:
         raise ArtifactError(f"{root} has no {MANIFEST_NAME}; it is not complete, or no artifact") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} is not readable JSON ({error}); fetch or build it again") from None
     if not isinstance(manifest, dict):
         raise ArtifactError(f"{path} is not a JSON object; fetch or build it again")

@@ -37,7 +37,7 @@ class TokenScheme:
         if not (isinstance(self.level, int) and 1 <= self.level <= cells.MAX_LEVEL):
             raise InputError(f"token level {self.level} is not allowed; give 1 to {cells.MAX_LEVEL}")
         allowed = [size for size in range(1, self.level + 1) if self.level % size == 0]
-        if self.group_size not in allowed:
+        if not isinstance(self.group_size, int) or self.group_size not in allowed:
             sizes = ", ".join(map(str, allowed))
             raise InputError(
                 f"group size {self.group_size} does not divide token level {self.level}; allowed are {sizes}"

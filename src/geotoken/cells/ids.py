@@ -249,7 +249,10 @@ def _to_uint64(cell_ids: ArrayLike) -> CellIds:
     Raises:
         InputError: If they are not integers of 64 bits.
     """
-    array = np.asarray(cell_ids)
+    try:
+        array = np.asarray(cell_ids)
+    except ValueError:
+        raise InputError("cell ids must be integers in an array, every row of the same length") from None
     if array.dtype == np.uint64:
         return array
     if array.size == 0 or array.dtype.kind in "iu":

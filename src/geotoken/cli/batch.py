@@ -4,6 +4,7 @@ Owns what is said of a batch, and its signals; must not know file formats or how
 """
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -66,6 +67,22 @@ def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool,
         from geotoken.exports import check_outputs
 
         check_outputs(outputs, resume=resume)
+
+
+def check_no_input(destinations: Sequence[str | Path], inputs: Iterable[str | Path]) -> None:
+    """See that a result would not replace one of the files it is made of.
+
+    Args:
+        destinations: Files to be written.
+        inputs: Photos, regions and folders that are read; names of other things do no harm.
+
+    Raises:
+        InputError: If it would.
+    """
+    existing = [path for path in map(Path, destinations) if path.exists()]
+    for one in map(Path, inputs if existing else ()):
+        if os.path.exists(one) and any(path.samefile(one) for path in existing):
+            raise InputError(f"{one} is one of the files to be read; write the results to another")
 
 
 def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -> dict[str, Any]:

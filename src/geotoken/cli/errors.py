@@ -41,6 +41,24 @@ INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
 """Whoever read the output stopped reading, as in `geotoken ... | head -1`; same convention."""
 
+MAX_LINE: Final = 400
+"""Letters of a message; a longer one loses its middle."""
+
+_REFUSALS: Final = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+
 
 @contextmanager
 def exit_codes(debug: bool) -> Iterator[None]:
@@ -69,7 +87,7 @@ def exit_codes(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if _disk_is_full(error):
+        if getattr(error, "errno", None) == errno.ENOSPC:
             discard_output()
         print_error(describe(error))
         raise typer.Exit(exit_code_of(error)) from error
@@ -82,9 +100,9 @@ def exit_code_of(error: Exception) -> int:
         error: Any exception.
 
     Returns:
-        What `EXIT_CODES` says, or `BUG`; a full disk is no bug.
+        What `EXIT_CODES` says, or `BUG`; a full disk, a refused file or too little memory is no bug.
     """
-    if _disk_is_full(error):
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in _REFUSALS:
         return 2
     codes = (code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
     return next(codes, BUG)
@@ -97,25 +115,47 @@ def describe(error: Exception) -> str:
         error: Any exception.
 
     Returns:
-        Its message; for one that was not raised on purpose, also what to do about it.
+        Its message; for one that was not raised on purpose, also what to do about it. What was given and is
+        repeated in it is escaped where it is not printable, and cut where it is long.
     """
-    message = " ".join(str(error).split())
+    message = one_line(str(error))
+    if isinstance(error, MemoryError):
+        return one_line(f"not enough memory ({message}); ask for less, or for fewer at once")
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = f" ({error.filename})" if error.filename else ""
+        return one_line(f"{error.strerror}{where}; check the path, its permissions and the disk")
     if exit_code_of(error) != BUG:
         return message
     kind = type(error).__name__
-    return (
+    return one_line(
         f"this is a bug in geotoken ({kind}: {message}); "
         "please report it with what the same command prints under --debug"
     )
+
+
+def one_line(text: str) -> str:
+    """Text that may repeat a stranger's, as one line that a terminal shows as it is.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        At most `MAX_LINE` letters, all printable: others are escaped, and long text loses its middle.
+    """
+    letters = " ".join(text.split())
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in letters)
+    if len(line) <= MAX_LINE:
+        return line
+    return f"{line[: MAX_LINE - 155]} ... {line[-150:]}"
 
 
 def print_error(message: str) -> None:
     """Print one line on stderr.
 
     Args:
-        message: The line, without "error:".
+        message: The line, without "error:"; see `one_line`.
     """
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def exit_after_batch(num_photos: int, num_failed: int) -> None:
@@ -135,7 +175,3 @@ def exit_after_batch(num_photos: int, num_failed: int) -> None:
 def discard_output() -> None:
     """Point stdout to nowhere, so that the interpreter can flush what is left when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _disk_is_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from geotoken.cli.batch import check_flags, choose_workers, in_processes, settings
+from geotoken.cli.batch import check_flags, check_no_input, choose_workers, in_processes, settings
 from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model, Offline
@@ -230,6 +230,8 @@ def locate(
             within=Region.union([Region.parse(text) for text in within]) if within else None,
         )
         photos = find_photos(paths)
+        inputs = [*(photo for photo in photos if isinstance(photo, Path)), *(within or ())]
+        check_no_input([*(out or ()), *([map_file] if map_file else ())], inputs)
         pictures = Pictures(map_file, report, paths)
         loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
         locator = Locator.from_pretrained(**loaded)

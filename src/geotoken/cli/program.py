@@ -4,17 +4,55 @@ Owns how they hang together; must not know what any of them does.
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from geotoken.cli import gallery, models, tokens
-from geotoken.cli.errors import exit_codes
+from geotoken.cli.errors import exit_codes, print_error
 from geotoken.cli.locate import locate
 from geotoken.version import __version__
 
+UsageError: type[Exception] = typer.BadParameter.__base__ or Exception
+"""Base of what Typer raises for a wrong call; some releases have a copy of click of their own."""
+
+
+class Program(TyperGroup):
+    """The commands; a mistake in how one is called is one line on stderr, as every other error."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command.
+
+        Args:
+            *args: As Typer's.
+            standalone_mode: Whether to end the process; else exceptions are for the caller.
+            **extra: As Typer's.
+
+        Returns:
+            What the command returns, if the process goes on.
+
+        Raises:
+            SystemExit: With the exit code, in standalone mode.
+        """
+        extra["standalone_mode"] = False
+        if not standalone_mode:
+            return super().main(*args, **extra)
+        try:
+            code = super().main(*args, **extra)
+        except UsageError as error:
+            usage: Any = error
+            message = usage.format_message().rstrip(".")
+            if message:  # else there were no arguments, and the help was printed
+                command = usage.ctx.command_path if usage.ctx else "geotoken"
+                print_error(f"{message}; see {command} --help")
+            raise SystemExit(usage.exit_code) from error
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
 app = typer.Typer(
     name="geotoken",
+    cls=Program,
     help="Where on Earth was this photo taken? Offline, with an honest probability.",
     epilog="Exit codes: 0 ok, 1 bug, 2 usage or input, 3 model or gallery folder, 4 part of a batch failed.",
     no_args_is_help=True,

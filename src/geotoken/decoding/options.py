@@ -25,6 +25,15 @@ FLAGS: Final = {
 }
 """The command-line flag of each field of `DecodingOptions`."""
 
+LARGEST: Final = {
+    "beam_width": 10_000,
+    "num_samples": 100_000,
+    "num_candidates": 100_000,
+    "max_expansions": 10_000_000,
+    "top_k": 1_000_000,
+}
+"""What a field may be at most, so that a slip of the finger asks for a GB or two and not for all memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodingOptions:
@@ -56,10 +65,12 @@ class DecodingOptions:
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
             raise InputError(f"decoder (--decoder) is {self.decoder!r}; choose one of {', '.join(DECODERS)}")
-        for name in ("beam_width", "num_samples", "num_candidates", "max_expansions", "top_k"):
+        for name, largest in LARGEST.items():
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} ({FLAGS[name]}) is {value}; give an integer of at least 1")
+            if value is not None and value > largest:
+                raise InputError(f"{name} ({FLAGS[name]}) is {value}; give an integer of at most {largest:,}")
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise InputError(
                 f"temperature (--temperature) is {self.temperature}; give a number greater than 0, "

@@ -33,7 +33,8 @@ class TokenFilter:
         Returns:
             Probabilities, shape (R, V); each row sums to 1 and an impossible token keeps probability 0.
         """
-        weights = np.exp((log_probs - log_probs.max(axis=1, keepdims=True)) / self._temperature)
+        with np.errstate(over="ignore"):  # a temperature near 0 leaves the likeliest token alone
+            weights = np.exp((log_probs - log_probs.max(axis=1, keepdims=True)) / self._temperature)
         if self._top_k is not None or self._top_p is not None:
             order = np.argsort(-weights, axis=1, kind="stable")
             ranked = np.take_along_axis(weights, order, axis=1)

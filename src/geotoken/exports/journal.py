@@ -88,7 +88,7 @@ class Journal:
                 try:
                     answer = json.loads(line)
                     self._enter(answer, self._end)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
                     raise InputError(
                         f"{self.path} is damaged in line {number}; delete it to locate all photos anew"
                     ) from error
@@ -205,8 +205,8 @@ class Journal:
         """
         try:
             header = json.loads(line)
-            theirs, version = header["settings"], header["journal"]
-        except (ValueError, KeyError, TypeError) as error:
+            theirs, version = dict(header["settings"]), header["journal"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{self.path} is not a journal of geotoken; move it away") from error
         if version != _VERSION:
             raise InputError(f"{self.path} is of another version of geotoken; finish it there, or delete it")

@@ -3,9 +3,11 @@
 Owns the order of the rows and the rules of resuming; must not know how photos are located.
 """
 
+import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +16,18 @@ from geotoken.errors import InputError
 from geotoken.exports.columns import Answer, writable
 from geotoken.exports.formats import format_of, replacing
 from geotoken.exports.journal import SUFFIX, Journal
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    csv.Error,
+)
+"""What reading a file raises that is not as it was written."""
 
 
 def check_outputs(outputs: Sequence[Path], *, resume: bool) -> None:
@@ -32,6 +46,8 @@ def check_outputs(outputs: Sequence[Path], *, resume: bool) -> None:
         folder = output.parent
         if output.is_dir():
             raise InputError(f"--out {output} is a folder; give a file")
+        if output.exists() and not output.is_file():
+            raise InputError(f"--out {output} is no regular file; choose another name")
         if not folder.is_dir():
             raise InputError(f"--out {output}: there is no folder {folder}; make it first")
         if not os.access(folder, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
@@ -79,8 +95,15 @@ class Export:
 
         Returns:
             Those still to be located: new, changed since, or failed before.
+
+        Raises:
+            InputError: If the names of two photos differ only in what cannot be written.
         """
         self._photos = [writable(photo) for photo in photos]
+        if len(set(self._photos)) < len(photos):
+            names = sorted(self._photos)
+            twice = next(name for name, following in pairwise(names) if name == following)
+            raise InputError(f"two photos would both be written as {twice}; rename one of them")
         waiting = []
         for photo, name in zip(photos, self._photos, strict=True):
             entry, source = self._journal.entries.get(name), _source(photo)
@@ -159,7 +182,7 @@ class Export:
             if needy:
                 raise InputError(f"it does not hold all that {needy[0]} does")
             self._journal.seed(_read(source))
-        except (InputError, ValueError, KeyError, TypeError, OSError) as error:
+        except _DAMAGE as error:
             raise InputError(
                 f"{source} cannot be added to: {error}; leave out --resume to locate all photos anew"
             ) from error

@@ -20,7 +20,7 @@ from geotoken.gallery.kinds import choose_kind
 from geotoken.gallery.shards import Shards
 from geotoken.gallery.sidecars import takeout_position, xmp_position
 from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source
-from geotoken.gallery.table import GalleryTable
+from geotoken.gallery.table import GalleryTable, hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
 from geotoken.images.read import read
 from geotoken.manifest import MANIFEST_NAME
@@ -174,7 +174,7 @@ def add_photos(
     fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE} {version}"
     shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=False)
     known = {
-        bytes.fromhex(digest): name
+        hash_bytes(digest): name
         for digest, name in zip(gallery.table.sha256, gallery.table.id, strict=True)
         if digest
     }
@@ -285,7 +285,7 @@ class _Reader:
     def remember(self, rows: Iterable[dict[str, Any]]) -> None:
         """Take note of photos that were added before."""
         for row in rows:
-            self._first[bytes.fromhex(row["sha256"])] = row["id"]
+            self._first[hash_bytes(row["sha256"])] = row["id"]
 
     def read_all(self, entries: Iterable[Entry | BuildError]) -> Iterator[NDArray[np.uint8]]:
         """Yield the pixels of the entries that can be used, shape (H, W, 3), and record each."""

@@ -15,6 +15,7 @@ from geotoken.errors import InputError
 from geotoken.gallery.build import Duplicate, kept_kind
 from geotoken.gallery.index import Gallery
 from geotoken.gallery.kinds import choose_kind
+from geotoken.gallery.table import hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
 
 _MAX_NAMED = 5  # names in an error message
@@ -172,7 +173,7 @@ def _join(galleries: Sequence[Gallery], names: Sequence[str], duplicates: list[D
         for vectors, table in gallery.pieces():
             rows = []
             for row, (digest, photo) in enumerate(zip(table.sha256, table.id, strict=True)):
-                key = bytes.fromhex(digest) if digest else None
+                key = hash_bytes(digest) if digest else None
                 if key is not None and key in seen:
                     duplicates.append(Duplicate(f"{photo} of {name}", seen[key]))
                     continue

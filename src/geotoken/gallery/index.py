@@ -3,7 +3,6 @@
 Owns the `Gallery` and reading its folder; must not know how photos become vectors.
 """
 
-import json
 import os
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.gallery.kinds import KINDS, ApproximateIndex, Effort, ExactIndex, make_exact
+from geotoken.files import read_json
+from geotoken.gallery.kinds import KINDS, ApproximateIndex, Effort, ExactIndex, make_exact, read_index
 from geotoken.gallery.search import Exclusion, Neighbors, search_index
 from geotoken.gallery.storage import BLOCK_ROWS, StoredStrings, VectorFile
 from geotoken.gallery.table import ROWS_NAME, TABLE_NAME, TEXT_NAME, GalleryTable, open_stored
@@ -92,17 +92,15 @@ class Gallery:
             ArtifactError: A file is missing or damaged, the parts do not fit each other, or a newer geotoken
                 made the folder.
         """
-        import faiss
-
         root = Path(folder)
         listed = verify_manifest(root, KIND, FORMAT_VERSION)["files"]
         _check_listed(root, listed, (INDEX_NAME, TABLE_NAME, CONFIG_NAME))
         try:
-            config = json.loads((root / CONFIG_NAME).read_text(encoding="utf-8"))
+            config = read_json(root / CONFIG_NAME)
             encoder_name, dim, described = config["encoder"], config["dim"], config["index"]
             effort = None if isinstance(described, str) else _read_effort(described)
-            faiss_index = faiss.read_index(str(root / INDEX_NAME))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+            faiss_index = read_index(root / INDEX_NAME, "exact" if effort is None else described["kind"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
             reason = " ".join(str(error).split())
             raise ArtifactError(f"{root} is not a gallery ({reason}); fetch or build it again") from error
         index: ExactIndex | ApproximateIndex

@@ -6,6 +6,7 @@ Owns the choice by size, the making and the tuning of indexes; must not know wha
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -131,7 +132,10 @@ class ApproximateIndex:
             return scan(self.vectors.blocks(), queries, min(k, num_rows)), True
         breadth = self.effort.breadth * -(-k // self.effort.depth)
         rows = _propose(self.kind, self.faiss_index, queries, k, breadth)
-        return [self._judge(query, row[row >= 0]) for query, row in zip(queries, rows, strict=True)], False
+        known = (rows >= 0) & (rows < num_rows)
+        return [
+            self._judge(query, row[good]) for query, row, good in zip(queries, rows, known, strict=True)
+        ], False
 
     def _judge(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Found:
         rows = np.sort(rows)  # read in the order of the file
@@ -220,6 +224,45 @@ def make_approximate(kind: str, blocks: Blocks, shape: tuple[int, int]) -> Any:
     del training
     for block in blocks():
         index.add(np.ascontiguousarray(block))
+    return index
+
+
+def read_index(path: Path, kind: str) -> Any:
+    """Read a FAISS index from a file that somebody else may have made.
+
+    Args:
+        path: The file.
+        kind: One of `KINDS`, which it must be of.
+
+    Returns:
+        The FAISS index.
+
+    Raises:
+        ValueError: It is damaged or of another kind, or its vectors are not of length 1.
+        MemoryError: It claims to be larger than the file.
+    """
+    import faiss
+
+    library: Any = faiss
+    if hasattr(library, "set_deserialization_vector_byte_limit"):  # from 1.14 on
+        library.set_deserialization_vector_byte_limit(path.stat().st_size)
+    try:
+        index = library.read_index(str(path))
+    except RuntimeError as error:  # its message is for those who build FAISS
+        raise ValueError("its index is damaged") from error
+    wanted = {
+        "exact": library.IndexFlat,
+        "hnsw": library.IndexHNSWSQ,
+        "ivfpq": library.IndexIVFPQFastScan,
+    }[kind]
+    if not isinstance(index, wanted) or index.metric_type != library.METRIC_INNER_PRODUCT:
+        raise ValueError(f"its index is a {type(index).__name__}, not {kind} by inner product")
+    if kind == "exact":
+        vectors = library.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(vectors @ vectors)
+        if not 0.99 * index.ntotal <= total <= 1.01 * index.ntotal:  # also if it is not finite
+            raise ValueError("its vectors are not of length 1")
     return index
 
 
@@ -349,7 +392,8 @@ def _propose(
 def _similarities(vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosines of M stored vectors, whose length rounding has changed a little, and B queries: (M, B)."""
     norm = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    cosine: NDArray[np.float32] = (vectors @ queries.T) / norm[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a vector of zeros in a damaged file
+        cosine: NDArray[np.float32] = (vectors @ queries.T) / norm[:, None]
     return cosine
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.errors import InputError
+from geotoken.errors import ArtifactError, InputError
 from geotoken.evidence import Evidence
 from geotoken.gallery.kinds import Index
 from geotoken.gallery.table import GalleryTable
@@ -133,6 +133,9 @@ def search_index(
 
     Returns:
         One `Neighbors` a query, in order; fewer than k neighbors only where fewer rows remain.
+
+    Raises:
+        ArtifactError: The index holds what cannot be compared.
     """
     num_rows = len(table)
     answers: dict[int, Neighbors] = {}
@@ -161,7 +164,13 @@ def search_index(
 def _keep(
     table: GalleryTable, row: NDArray[np.int64], similarity: NDArray[np.float32], exclusion: Exclusion | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Similarities and rows of one query that its exclusion leaves."""
+    """Similarities and rows of one query that its exclusion leaves.
+
+    Raises:
+        ArtifactError: A similarity is none, for the vectors of the gallery are not finite.
+    """
+    if not np.isfinite(similarity).all():
+        raise ArtifactError("the vectors of the gallery are not finite; fetch or build it again")
     exact = np.clip(similarity.astype(np.float64), -1.0, 1.0)
     if exclusion is not None:
         kept = ~exclusion.drops(table, row, exact)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import ARRAY_DAMAGE
 
 KIND = "geotoken-gallery-partial"
 """What `build.json` of a partial folder calls it."""
@@ -123,7 +124,7 @@ class Shards:
             record = _read_json(record_path)
             try:
                 vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError):
+            except ARRAY_DAMAGE:
                 return number
             if not isinstance(record, dict) or len(vectors) != len(record.get("rows", ())):
                 return number

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geotoken.errors import InputError
+from geotoken.files import check_regular, read_regular
 from geotoken.geo import check_lat_lng
 from geotoken.images.read import find_images, printable
 
@@ -24,6 +25,9 @@ OPTIONAL_COLUMNS = ("id", "owner", "label", "attribution", "license", "source_ur
 
 IMAGE_PROPERTIES = ("image", "file", "filename", "path", "photo")
 """Properties of a GeoJSON point that may name its photo; the first that is there counts."""
+
+MAX_GEOJSON_BYTES = 1 << 30
+"""A longer GeoJSON file is refused, for it is held in memory; a CSV may have any length."""
 
 _MAX_HEADER = 200  # letters of a wrong header that are shown; a file of another kind may be one long line
 _SUPPORTED = "give a folder of photos, a CSV in UTF-8, or GeoJSON"
@@ -121,11 +125,14 @@ def _open_folder(folder: Path) -> Source:
 
 def _open_csv(path: Path) -> Source:
     try:
+        check_regular(path)
         unused_columns = _check_header(path)
         num_entries = sum(1 for _ in _csv_entries(path))
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({_reason(error)}); {_SUPPORTED}") from error
     if not num_entries:
         raise InputError(f"{path} has no rows; give one photo a line")
@@ -193,10 +200,13 @@ def _csv_entry(folder: Path, row: dict[str, str | None]) -> Entry:
 
 def _open_geojson(path: Path) -> Source:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_GEOJSON_BYTES)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({_reason(error)}); {_SUPPORTED}") from error
+    try:
         document = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = _reason(error) if isinstance(error, OSError) else "it is not JSON"
+    except (ValueError, RecursionError) as error:
+        reason = "it is not JSON"
         raise InputError(f"{path} cannot be read ({reason}); {_SUPPORTED}") from error
     features = document.get("features") if isinstance(document, dict) else None
     if not isinstance(features, list) or not features:
@@ -243,8 +253,16 @@ def _geojson_entry(folder: Path, feature: Any) -> Entry:
 
 
 def _text(properties: Mapping[str, Any], name: str) -> str | None:
+    """A property as text, None where it has none.
+
+    Raises:
+        InputError: It cannot be written to a file.
+    """
     value = properties.get(name)
-    return None if value is None or isinstance(value, dict | list) else str(value).strip() or None
+    text = "" if value is None or isinstance(value, dict | list) else str(value).strip()
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON can write half of one
+        raise InputError(f"its {name} is not valid Unicode; write it anew")
+    return text or None
 
 
 def _checked(lat: float, lng: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError
+from geotoken.files import ARRAY_DAMAGE
 
 _TEXT_TYPES = {str, type(None)}
 
@@ -36,7 +37,7 @@ class VectorFile:
             self.shape: tuple[int, int] = header.shape
             self._start = int(header.offset)
             self._file = path.open("rb", buffering=0)
-        except (OSError, ValueError, EOFError) as error:
+        except ARRAY_DAMAGE as error:
             reason = " ".join(str(error).split())
             raise ArtifactError(
                 f"{path} holds no vectors ({reason}); fetch or build the gallery again"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import ARRAY_DAMAGE
 from geotoken.gallery.storage import StoredStrings, TextFile, TextWriter
 from geotoken.geo import check_lat_lng
 
@@ -243,10 +244,30 @@ def open_stored(folder: Path) -> GalleryTable:
         texts = {name: file.column(position) for position, name in enumerate(TEXT_COLUMNS)}
         lat, lng = (np.ascontiguousarray(rows[name][:-1]) for name in ("lat", "lng"))
         return GalleryTable(**texts, lat=lat, lng=lng)
-    except (OSError, ValueError, EOFError) as error:
+    except ARRAY_DAMAGE as error:
         raise ArtifactError(
             f"{path} is not the table of a gallery ({_one_line(error)}); fetch or build the gallery again"
         ) from error
+
+
+def hash_bytes(sha256: str) -> bytes:
+    """The hash of a photo's file in half the memory.
+
+    Args:
+        sha256: From a table: 64 hexadecimal digits.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        ArtifactError: It is no hash.
+    """
+    try:
+        return bytes.fromhex(sha256)
+    except ValueError:
+        raise ArtifactError(
+            f"a photo of the gallery has the hash {sha256[:80]!r}, which is none; fetch or build it again"
+        ) from None
 
 
 def _connect() -> Any:
@@ -287,4 +308,5 @@ def _without_mask(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """What is wrong, without the SQL that DuckDB quotes below it."""
+    return " ".join(str(error).split("\nLINE ")[0].split())

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import read_json
 from geotoken.gallery.kinds import choose_kind, make_approximate, make_exact, tune
 from geotoken.gallery.storage import BLOCK_ROWS, VectorFile, write_vectors
 from geotoken.gallery.table import GalleryTable, TableWriter
@@ -108,12 +109,18 @@ def check_destination(folder: Path, *, overwrite: bool) -> None:
         overwrite: Whether a gallery that is already there may be replaced.
 
     Raises:
-        InputError: A file or a folder with other things is there, or a gallery and `overwrite` is False.
+        InputError: A file or a folder with other things is there, or a gallery and `overwrite` is False; or
+            something above it is no folder.
     """
+    for parent in folder.parents:
+        if os.path.lexists(parent):
+            if not parent.is_dir():
+                raise InputError(f"{folder} would lie in {parent}, which is no folder; choose another")
+            break
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST_NAME)
         is_gallery = manifest["format"] == KIND
     except (OSError, ValueError, KeyError, TypeError):
         is_gallery = False

@@ -4,7 +4,7 @@ Owns an encoder folder's format and its preprocessing; must not know files, gall
 """
 
 import hashlib
-import json
+import math
 import operator
 import os
 from collections.abc import Sequence
@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import read_json, read_regular
 
 FORMAT_VERSION = 1
 """Version of the encoder folder this code reads: `encoder.onnx` and `encoder.json`."""
+
+MAX_ONNX_BYTES = 2 << 30
+"""An ONNX file cannot be longer: it is a protocol buffer."""
 
 MAX_BATCH = 2
 """Photos of one shape given to the network at once; more are slower: they leave the processor's cache."""
@@ -174,6 +178,7 @@ class Encoder:
 
         Raises:
             InputError: A photo has another shape or type.
+            ArtifactError: The network fails, or gives something else than vectors.
         """
         vectors = self.project(photos, for_gallery=for_gallery)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -194,6 +199,7 @@ class Encoder:
 
         Raises:
             InputError: A photo has another shape or type.
+            ArtifactError: The network fails, or gives something else than vectors.
         """
         for row, pixels in enumerate(photos):
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -223,25 +229,54 @@ class Encoder:
         images = {key: view.apply(photos[key[0]]) for key in keys if key not in known}
         for shape in sorted({image.shape for image in images.values()}):  # photos of one shape go together
             together = [key for key, image in images.items() if image.shape == shape]
-            batch = (np.stack([images[key] for key in together]) - self._mean) * self._scale
-            feed = {"pixels": np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}  # (B, 3, H', W')
-            known.update(zip(together, self._session.run(["vector"], feed)[0], strict=True))
+            batch: NDArray[np.float32] = np.stack([images[key] for key in together]) - self._mean
+            batch *= self._scale
+            known.update(zip(together, self._run(batch.transpose(0, 3, 1, 2)), strict=True))
         return np.stack([known[key] for key in keys])
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Outputs of the network for a batch of shape (B, 3, H', W'), shape (B, D).
+
+        Raises:
+            ArtifactError: It fails, or gives something else.
+        """
+        try:
+            vectors: NDArray[np.float32] = self._session.run(
+                ["vector"], {"pixels": np.ascontiguousarray(batch)}
+            )[0]
+        except Exception as error:  # whatever its operators raise
+            reason = " ".join(str(error).split())
+            raise ArtifactError(
+                f"the network of the encoder {self.name} fails ({reason}); install the model again"
+            ) from error
+        if vectors.shape != (len(batch), self.dim) or not np.isfinite(vectors).all():
+            raise ArtifactError(
+                f"the network of the encoder {self.name} gives no vectors of {self.dim} finite numbers; "
+                "install the model again"
+            )
+        return vectors
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error.strerror}); an encoder folder has encoder.json and encoder.onnx: "
-            "install the model again"
-        ) from error
+        return read_regular(path, MAX_ONNX_BYTES)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    reason = getattr(error, "strerror", None) or error
+    return ArtifactError(
+        f"{path} cannot be read ({reason}); an encoder folder has encoder.json and encoder.onnx: "
+        "install the model again"
+    )
 
 
 def _read_config(path: Path) -> EncoderConfig:
     try:
-        entries = json.loads(_read_bytes(path))
+        entries = read_json(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not valid JSON ({error}); install the model again") from error
     if not isinstance(entries, dict) or "format_version" not in entries:
@@ -265,12 +300,15 @@ def _read_config(path: Path) -> EncoderConfig:
         )
         for number in (config.dim, *(view.side for view in (*views, *gallery_views))):
             operator.index(number)  # TypeError unless it is whole
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArtifactError(
             f"{path} has an entry of the wrong type ({error}); install the model again"
         ) from error
-    if not views or min(config.std) <= 0 or config.dim < 1:
-        raise ArtifactError(f"{path} needs at least one view, std > 0 and dim >= 1; install the model again")
+    in_range = all(map(math.isfinite, (*config.mean, *config.std))) and min(config.std) > 0
+    if not views or not in_range or config.dim < 1:
+        raise ArtifactError(
+            f"{path} needs at least one view, finite mean, std > 0 and dim >= 1; install the model again"
+        )
     return config
 
 
@@ -322,7 +360,12 @@ def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int
     options.intra_op_num_threads = num_threads or _num_cpus()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            weights,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # or it would print on stdout before it tries the same once more
+        )
     except Exception as error:
         raise ArtifactError(
             f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"

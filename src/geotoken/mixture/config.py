@@ -5,15 +5,20 @@ Owns the parameter values and their checks; must not know how they are used or f
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geotoken.errors import ArtifactError, ConfigError
+from geotoken.files import read_json
 
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
+
+_MAX_VALUE, _MIN_POSITIVE = 1e6, 1e-6  # far beyond what fitting finds, and far from overflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +53,19 @@ class NeighborTrust:
             ("bias", "rank_slope", "similarity_slope", "best_similarity_slope"),
             self.agreement_slope,
         )
-        if self.similarity_std <= 0:
-            raise ConfigError(f"similarity_std is {self.similarity_std}; it must be greater than 0")
-        if self.num_neighbors < 1:
-            raise ConfigError(f"num_neighbors is {self.num_neighbors}; it must be at least 1")
+        _check_values(
+            prior_bias=self.prior_bias,
+            similarity_mean=self.similarity_mean,
+            similarity_std=self.similarity_std,
+        )
+        if self.similarity_std < _MIN_POSITIVE:
+            raise ConfigError(
+                f"similarity_std is {self.similarity_std}; it must be at least {_MIN_POSITIVE:g}"
+            )
+        if not isinstance(self.num_neighbors, int) or self.num_neighbors < 1:
+            raise ConfigError(
+                f"num_neighbors is {self.num_neighbors}; it must be a whole number of at least 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +98,8 @@ class MixtureConfig:
 
     def __post_init__(self) -> None:
         scales = self.scales_km
-        if not self.sharp_scales_km or min(scales) <= 0 or list(scales) != sorted(scales):
+        _check_values(scales=scales)
+        if not self.sharp_scales_km or min(scales) < _MIN_POSITIVE or list(scales) != sorted(scales):
             raise ConfigError(
                 f"the scales are {scales} km; they must be positive, rising, and one at least sharp"
             )
@@ -121,7 +136,7 @@ class MixtureConfig:
             ArtifactError: If the file is missing, is no JSON, or has missing, unknown or impossible entries.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
             return cls(
                 sharp_scales_km=_row(data["sharp_scales_km"]),
                 broad_scales_km=_row(data["broad_scales_km"]),
@@ -129,7 +144,15 @@ class MixtureConfig:
                 without_similarity=NeighborTrust(**_tuples(data["without_similarity"])),
                 guess=GuessTrust(**_tuples(data["guess"])),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            ConfigError,
+        ) as error:
             raise ArtifactError(
                 f"{path} does not hold the parameters of a mixture ({error}); install the model again"
             ) from error
@@ -137,11 +160,19 @@ class MixtureConfig:
 
 def _check_shapes(trust: Any, names: tuple[str, ...], matrix: Matrix) -> None:
     size = len(trust.bias)
+    _check_values(agreement_slope=[value for row in matrix for value in row])
     for name in names:
+        _check_values(**{name: getattr(trust, name)})
         if len(getattr(trust, name)) != size:
             raise ConfigError(f"{name} has {len(getattr(trust, name))} entries; bias has {size}")
     if [len(row) for row in matrix] != [size] * size:
         raise ConfigError(f"agreement_slope must have {size} rows of {size} entries, as bias has {size}")
+
+
+def _check_values(**entries: float | Sequence[float]) -> None:
+    for name, value in entries.items():
+        if not (np.abs(np.asarray(value, dtype=np.float64)) <= _MAX_VALUE).all():  # also if it is not finite
+            raise ConfigError(f"{name} is {value}; it must be from -{_MAX_VALUE:g} to {_MAX_VALUE:g}")
 
 
 def _row(values: list[float]) -> Row:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geotoken import cells
 from geotoken.errors import ArtifactError
+from geotoken.files import ARRAY_DAMAGE
 from geotoken.mixture.kernels import chord2_km2, falloff
 
 Floats = NDArray[np.float64]
@@ -21,6 +22,10 @@ Ints = NDArray[np.int64]
 
 BLOCK_LEVEL = 7
 """Level (cells of about 70 km) of the blocks on which a tilt is constant."""
+
+
+_LAST_LEAF = np.uint64((cells.NUM_FACES << 61) - 1)
+_MAX_BYTES = 1 << 28  # of the arrays, unpacked: 16 million cells
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,8 @@ class WorldPrior:
             ArtifactError: If the file is missing or is no such table.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                ids = np.cumsum(file["cell_id_steps"], dtype=np.uint64)
-                mass = file["mass"].astype(np.float64)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            ids, mass = _read_table(path)
+        except ARRAY_DAMAGE as error:
             raise ArtifactError(
                 f"{path} is not a table of the world prior ({error}); install the model again"
             ) from error
@@ -202,3 +205,28 @@ class WorldPrior:
             Blocks, shape (N,), 0..Q-1.
         """
         return np.searchsorted(self._blocks[0], rows, side="right") - 1
+
+
+def _read_table(path: Path) -> tuple[cells.CellIds, Floats]:
+    """Cells and their masses, each of shape (L,), as `WorldPrior.save` wrote them.
+
+    Raises:
+        ValueError: They are no such table; other errors of reading are those of `ARRAY_DAMAGE`.
+    """
+    with zipfile.ZipFile(path) as archive:
+        num_bytes = sum(member.file_size for member in archive.infolist())
+    if num_bytes > _MAX_BYTES:
+        raise ValueError(f"it unpacks to {num_bytes:,} bytes")
+    with np.load(path, allow_pickle=False) as file:
+        steps, mass = file["cell_id_steps"], file["mass"]
+    if steps.dtype.kind != "u" or mass.dtype.kind != "f" or steps.shape != mass.shape or steps.ndim != 1:
+        raise ValueError(f"it has {steps.dtype} {steps.shape} and {mass.dtype} {mass.shape}")
+    ids = np.cumsum(steps, dtype=np.uint64)
+    first, last = cells.range_min(ids), cells.range_max(ids)
+    is_adjacent = first[1:] == last[:-1] + np.uint64(2)  # ids of leaves are odd
+    if not (ids.size and first[0] == 1 and last[-1] == _LAST_LEAF and is_adjacent.all()):
+        raise ValueError("its cells do not cover the sphere once")
+    mass = mass.astype(np.float64)
+    if not (mass >= 0).all() or not 0 < mass.sum() < np.inf:
+        raise ValueError("its masses are no probabilities")
+    return ids, mass

@@ -17,6 +17,7 @@ import shapely
 import shapely.errors
 
 from geotoken.errors import InputError
+from geotoken.files import check_regular
 from geotoken.regions.polygons import unite, wrap
 from geotoken.regions.shape import Floats
 
@@ -85,11 +86,12 @@ def _read(path: Path) -> Any:
         InputError: If it cannot be read.
     """
     try:
+        check_regular(path)
         size = path.stat().st_size
         text = path.read_bytes() if size <= _MAX_BYTES else b""
     except FileNotFoundError:
         raise InputError(f"there is no file {str(path)!r}; give the path of a .geojson file") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path.name!r} cannot be read ({why}); give the path of a .geojson file") from None
     if size > _MAX_BYTES:

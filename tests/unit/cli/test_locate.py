@@ -108,4 +108,4 @@ def test_a_wrong_option_is_told_before_anything_is_loaded(flags, message):
 def test_what_cannot_be_parsed_is_a_usage_error(arguments):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert "Usage" in result.stderr
+    assert "--help" in result.stderr

@@ -103,4 +103,4 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, message):
 
 
 def test_a_flag_that_is_none_is_a_usage_error():
-    assert "Usage" in run("encode", "1", "2", "--jsn", code=2)
+    assert "--help" in run("encode", "1", "2", "--jsn", code=2)
