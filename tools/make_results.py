@@ -26,6 +26,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "experiments.md",
     ROOT / "docs" / "galleries.md",
+    ROOT / "docs" / "batches.md",
     ROOT / "docs" / "quickstart.md",
     MODEL / "MODEL_CARD.md",
 )
@@ -219,6 +220,41 @@ def known_country() -> str:
     return "\n".join(rows)
 
 
+PARTS = {
+    "embed": "encoder, two views; a square photo needs one",
+    "posterior": "posterior",
+    "select": "selection",
+    "weigh": "weights of the neighbors and the prior",
+    "decode": "decoding",
+    "score": "probabilities of the answer's cells",
+    "read": "reading",
+    "radii": "radii",
+    "name": "place name",
+    "search": "search",
+}
+"""Parts of locating a photo, as `benchmarks/batch.py` times them."""
+
+
+def batch() -> str:
+    """Speed, memory and profile of a long batch."""
+    found = result("batch")
+    parts = found["cpu_ms_per_photo_of_parts"]
+    lines = [
+        f"| {found['num_photos']:,} photos, {found['workers']} processes | |",
+        "| --- | --- |",
+        f"| photos a second, with {found['cpus_used']:.1f} of the 2 cores to be had "
+        f"| {found['photos_per_s']:.0f} |",
+        f"| CPU time a photo, all processes, with their start | {found['cpu_ms_per_photo']:.0f} ms |",
+        "| memory of all processes after a tenth of the photos, and at the end "
+        f"| {found['mb_after_a_tenth']:.0f} MB, {found['mb_at_the_end']:.0f} MB |",
+        "",
+        f"| where it goes, one thread: {sum(parts.values()):.0f} ms | ms a photo |",
+        "| --- | --- |",
+        *(f"| {title} | {parts[name]:.1f} |" for name, title in PARTS.items()),
+    ]
+    return "\n".join(lines)
+
+
 def galleries() -> str:
     """Every kind of index at one size, and a big gallery."""
     found = result("gallery")
@@ -261,6 +297,7 @@ TABLES: dict[str, Callable[[], str]] = {
         storage,
         limits,
         known_country,
+        batch,
         galleries,
     )
 }
