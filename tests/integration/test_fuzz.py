@@ -19,8 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 from geotoken import cells
+from geotoken.cli import app
 from geotoken.errors import ArtifactError, ConfigError, GeoTokenError, ImageError, InputError
 from geotoken.evidence import Evidence
 from geotoken.files import read_json
@@ -196,6 +198,41 @@ def test_cells(ids, text):
     only(InputError, TokenScheme().from_cells, ids)
 
 
+# --- the command line -------------------------------------------------------------------------------------
+
+WORDS = (
+    "tokens",
+    "encode",
+    "decode",
+    "models",
+    "gallery",
+    "info",
+    "--level",
+    "--group-size",
+    "--json",
+    "--help",
+)
+
+
+@examples(100)
+@given(
+    st.lists(st.sampled_from(WORDS), max_size=3),
+    st.lists(
+        st.sampled_from([*WORDS, "--", "-1", "1,2", "--offline"]) | st.text(max_size=9) | numbers.map(str),
+        max_size=4,
+    ),
+)
+def test_arguments(first, rest):
+    def run() -> None:
+        result = CliRunner().invoke(app, ["tokens", *first, *rest] if len(first) < 2 else [*first, *rest])
+        assert result.exit_code in (0, 2, 3), (first, rest, result.stderr)
+        for line in result.stderr.splitlines():
+            assert line.startswith("error: ")
+            assert line.isprintable()
+
+    only((), run)
+
+
 # --- regions ----------------------------------------------------------------------------------------------
 
 words = st.one_of(
@@ -270,14 +307,16 @@ def test_region_of_a_file(work, content):
 @cache
 def photo(kind: str) -> bytes:
     """A small photo with EXIF."""
-    if kind == "HEIF":
-        pytest.importorskip("pillow_heif").register_heif_opener()
     noise = np.random.default_rng(3).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x8825] = {1: "S", 2: (33.0, 51.0, 0.0), 3: "E", 4: (151.0, 12.0, 0.0)}
     buffer = io.BytesIO()
-    Image.fromarray(noise).save(buffer, kind, **({} if kind == "TIFF" else {"exif": exif}))
+    image = Image.fromarray(noise)
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").from_pillow(image).save(buffer, exif=exif.tobytes())
+    else:
+        image.save(buffer, kind, **({} if kind == "TIFF" else {"exif": exif}))
     return buffer.getvalue()
 
 
