@@ -83,7 +83,8 @@ def bounded_memory():
         return
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY, before[1]))
+    limits = [limit for limit in (used + MAX_MEMORY, *before) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
