@@ -25,6 +25,8 @@ from geotoken import cells
 from geotoken.cli import app
 from geotoken.errors import ArtifactError, ConfigError, GeoTokenError, ImageError, InputError
 from geotoken.evidence import Evidence
+from geotoken.exports import Export
+from geotoken.exports.formats import FORMATS as FORMATS_OF_RESULTS
 from geotoken.files import read_json
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.gallery.sources import BuildError, open_source
@@ -553,3 +555,48 @@ def test_points_of_geojson(work, value):
     path = work / "photos.geojson"
     path.write_text(json.dumps(value), encoding="utf-8")
     only(InputError, list_entries, path)
+
+
+# --- unfinished and finished runs -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def answers(tiny_model) -> list[dict]:
+    """What `locate --json` prints for a photo that can be located and one that cannot."""
+    photos = [str(Path(__file__).parents[2] / "examples" / "himeji-castle.jpg"), "no.jpg"]
+    result = CliRunner().invoke(app, ["locate", *photos, "--model", str(tiny_model), "--json"])
+    return json.loads(result.stdout)
+
+
+def go_on(path: Path, answers: list[dict]) -> None:
+    export = Export([path], {"a": 1}, resume=True)
+    with export:
+        waiting = export.plan([answer["image"] for answer in answers])
+        for answer in answers:
+            if answer["image"] in waiting:
+                export.add(answer)
+        export.finish()
+
+
+@pytest.mark.parametrize("ending", [*FORMATS_OF_RESULTS, ".csv.partial.jsonl"])
+def test_damaged_runs(ending, answers, tmp_path):
+    path = tmp_path / f"out{ending.removesuffix('.partial.jsonl')}"
+    damaged = tmp_path / f"out{ending}"
+    export = Export([path], {"a": 1})
+    with export:
+        export.plan([answer["image"] for answer in answers])
+        for answer in answers:
+            export.add(answer)
+        if damaged == path:
+            export.finish()
+    content = damaged.read_bytes()
+
+    @examples(40)
+    @given(mutations(content))
+    def check(mutated):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        damaged.write_bytes(mutated)
+        only(InputError, go_on, path, answers)
+
+    check()
