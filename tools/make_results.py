@@ -204,6 +204,21 @@ def limits() -> str:
     )
 
 
+def known_country() -> str:
+    """What it is worth to know the country."""
+    rows = [
+        "| searched | 1 / 25 / 200 / 750 / 2500 km | median km | median probability of the country before |",
+        "| --- | --- | --- | --- |",
+    ]
+    found = result("within")
+    for name in ("anywhere", "true_country", "wrong_country"):
+        g = found[name]
+        share = "" if name == "anywhere" else f"{100 * g['median_region_probability']:.1f} %"
+        title = name.replace("_", " ")
+        rows.append(f"| {title} | {within(g)} | {g['median_error_km']:,.0f} | {share} |")
+    return "\n".join(rows)
+
+
 def galleries() -> str:
     """Every kind of index at one size, and a big gallery."""
     found = result("gallery")
@@ -245,6 +260,7 @@ TABLES: dict[str, Callable[[], str]] = {
         encoder,
         storage,
         limits,
+        known_country,
         galleries,
     )
 }
