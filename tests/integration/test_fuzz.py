@@ -19,10 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 from geotoken import cells
+from geotoken.cli import app
 from geotoken.errors import ArtifactError, ConfigError, GeoTokenError, ImageError, InputError
 from geotoken.evidence import Evidence
+from geotoken.exports import Export
+from geotoken.exports.formats import FORMATS as FORMATS_OF_RESULTS
 from geotoken.files import read_json
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.gallery.sources import BuildError, open_source
@@ -81,7 +85,8 @@ def bounded_memory():
         return
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY, before[1]))
+    limits = [limit for limit in (used + MAX_MEMORY, *before) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
@@ -196,6 +201,41 @@ def test_cells(ids, text):
     only(InputError, TokenScheme().from_cells, ids)
 
 
+# --- the command line -------------------------------------------------------------------------------------
+
+WORDS = (
+    "tokens",
+    "encode",
+    "decode",
+    "models",
+    "gallery",
+    "info",
+    "--level",
+    "--group-size",
+    "--json",
+    "--help",
+)
+
+
+@examples(100)
+@given(
+    st.lists(st.sampled_from(WORDS), max_size=3),
+    st.lists(
+        st.sampled_from([*WORDS, "--", "-1", "1,2", "--offline"]) | st.text(max_size=9) | numbers.map(str),
+        max_size=4,
+    ),
+)
+def test_arguments(first, rest):
+    def run() -> None:
+        result = CliRunner().invoke(app, ["tokens", *first, *rest] if len(first) < 2 else [*first, *rest])
+        assert result.exit_code in (0, 2, 3), (first, rest, result.stderr)
+        for line in result.stderr.splitlines():
+            assert line.startswith("error: ")
+            assert line.isprintable()
+
+    only((), run)
+
+
 # --- regions ----------------------------------------------------------------------------------------------
 
 words = st.one_of(
@@ -270,14 +310,16 @@ def test_region_of_a_file(work, content):
 @cache
 def photo(kind: str) -> bytes:
     """A small photo with EXIF."""
-    if kind == "HEIF":
-        pytest.importorskip("pillow_heif").register_heif_opener()
     noise = np.random.default_rng(3).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x8825] = {1: "S", 2: (33.0, 51.0, 0.0), 3: "E", 4: (151.0, 12.0, 0.0)}
     buffer = io.BytesIO()
-    Image.fromarray(noise).save(buffer, kind, **({} if kind == "TIFF" else {"exif": exif}))
+    image = Image.fromarray(noise)
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").from_pillow(image).save(buffer, exif=exif.tobytes())
+    else:
+        image.save(buffer, kind, **({} if kind == "TIFF" else {"exif": exif}))
     return buffer.getvalue()
 
 
@@ -513,3 +555,48 @@ def test_points_of_geojson(work, value):
     path = work / "photos.geojson"
     path.write_text(json.dumps(value), encoding="utf-8")
     only(InputError, list_entries, path)
+
+
+# --- unfinished and finished runs -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def answers(tiny_model) -> list[dict]:
+    """What `locate --json` prints for a photo that can be located and one that cannot."""
+    photos = [str(Path(__file__).parents[2] / "examples" / "himeji-castle.jpg"), "no.jpg"]
+    result = CliRunner().invoke(app, ["locate", *photos, "--model", str(tiny_model), "--json"])
+    return json.loads(result.stdout)
+
+
+def go_on(path: Path, answers: list[dict]) -> None:
+    export = Export([path], {"a": 1}, resume=True)
+    with export:
+        waiting = export.plan([answer["image"] for answer in answers])
+        for answer in answers:
+            if answer["image"] in waiting:
+                export.add(answer)
+        export.finish()
+
+
+@pytest.mark.parametrize("ending", [*FORMATS_OF_RESULTS, ".csv.partial.jsonl"])
+def test_damaged_runs(ending, answers, tmp_path):
+    path = tmp_path / f"out{ending.removesuffix('.partial.jsonl')}"
+    damaged = tmp_path / f"out{ending}"
+    export = Export([path], {"a": 1})
+    with export:
+        export.plan([answer["image"] for answer in answers])
+        for answer in answers:
+            export.add(answer)
+        if damaged == path:
+            export.finish()
+    content = damaged.read_bytes()
+
+    @examples(40)
+    @given(mutations(content))
+    def check(mutated):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        damaged.write_bytes(mutated)
+        only(InputError, go_on, path, answers)
+
+    check()

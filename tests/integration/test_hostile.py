@@ -61,6 +61,18 @@ def photo(kind: str = "JPEG", mode: str = "RGB", size: tuple[int, int] = (64, 48
     return buffer.getvalue()
 
 
+def heic() -> Callable[[], bytes]:
+    """Half of a HEIC photo, made when it is needed, for its library is an extra."""
+
+    def make() -> bytes:
+        pillow_heif = pytest.importorskip("pillow_heif")
+        buffer = io.BytesIO()
+        pillow_heif.from_pillow(Image.open(io.BytesIO(photo("PNG")))).save(buffer)
+        return half(buffer.getvalue())
+
+    return make
+
+
 def half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -114,9 +126,10 @@ def pickled_array() -> bytes:
     return npy(header, pickle.dumps(Bomb()))
 
 
-def file(name: str, content: bytes | str) -> Callable[[Path, Path], None]:
+def file(name: str, content: bytes | str | Callable[[], bytes]) -> Callable[[Path, Path], None]:
     def make(work: Path, model: Path) -> None:
-        (work / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        made = content() if callable(content) else content
+        (work / name).write_bytes(made.encode() if isinstance(made, str) else made)
 
     return make
 
@@ -280,7 +293,7 @@ SAMPLE = (*LOCATE, "{w}/good.jpg", "--decoder", "sample", "--json")
 BUILD = ("gallery", "build", "--model", "{m}", "--out", "{w}/out")
 
 
-def bad_photo(id: str, content: bytes | str, fragment: str, code: int = 2) -> Row:
+def bad_photo(id: str, content: bytes | str | Callable[[], bytes], fragment: str, code: int = 2) -> Row:
     return Row(f"photo-{id}", code, fragment, (*LOCATE, "--json", "{w}/bad.jpg"), file("bad.jpg", content))
 
 
@@ -321,6 +334,10 @@ def points(coordinates: object, **properties: object) -> str:
 
 def bad_points(id: str, content: str, fragment: str) -> Row:
     return Row(f"points-{id}", 2, fragment, (*BUILD, "{w}/photos.geojson"), file("photos.geojson", content))
+
+
+def bad_sidecar(id: str, name: str, content: str, fragment: str) -> Row:
+    return Row(f"sidecar-{id}", 2, fragment, (*BUILD, "{w}"), file(name, content))
 
 
 def bad_output(id: str, name: str, fragment: str, make: Callable[[Path, Path], None] | None = None) -> Row:
@@ -380,6 +397,7 @@ OVER_ZERO = (IFDRational(0, 0), IFDRational(1, 0), IFDRational(1, 0))
 SQUARE = ([0, 0], [1, 0], [1, 1], [0, 0])
 HUGE = "9" * 30
 GEOJSON_ROW = '{"type": "FeatureCollection", "features": [\n{"geometry": {"coordinates": 5}}\n]}\n'
+XML_BOMB = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><a>&b;</a>'
 KML_BOMB = (
     '<!DOCTYPE kml [<!ENTITY a0 "aaaaaaaaaaaaaaaa">'
     + "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 16}">' for i in range(1, 9))
@@ -405,6 +423,7 @@ ROWS = [
     bad_photo("half-tiff", half(photo("TIFF")), "damaged or cut short"),
     bad_photo("half-gif", photo("GIF")[:20], "damaged or cut short"),
     bad_photo("half-avif", half(photo("AVIF")), "damaged or cut short"),
+    bad_photo("half-heic", heic(), "damaged or cut short"),
     bad_photo("bomb-png", png_of_size(100_000, 100_000), "more than the limit of 200,000,000"),
     bad_photo("bomb-jpeg", jpeg_of_size(65_500, 65_500), "more than the limit of 200,000,000"),
     bad_photo("bomb-gif", patched(photo("GIF"), 6, b"\xff\xff\xff\xff"), "shrink it"),
@@ -822,6 +841,14 @@ ROWS = [
     bad_points("nan", points([float("nan"), 0]), "longitude nan"),
     bad_points("half-letter", points([0, 0], label="\ud800"), "not valid Unicode"),
     bad_points("half-letter-in-name", points([0, 0], image="\ud800.jpg"), "\\ud800"),
+    bad_sidecar("xmp-entities", "good.xmp", XML_BOMB, "document type declaration"),
+    bad_sidecar("xmp-nested", "good.xmp", "<a>" * 100_000, "it is not XML"),
+    bad_sidecar("xmp-text", "good.jpg.xmp", "\x1b[2J", "it is not XML"),
+    bad_sidecar("xmp-encoding", "good.jpg.xmp", '<?xml version="1.0" encoding="\x7f"?><a/>', "it is not XML"),
+    bad_sidecar("takeout-nested", "good.jpg.json", "[" * 10**6, "it is not JSON"),
+    bad_sidecar("takeout-nan", "good.jpg.json", '{"geoData": {"latitude": NaN, "longitude": 1}}', "is none"),
+    bad_sidecar("takeout-huge", "good.jpg.json", f'{{"geoData": {{"latitude": 1{"0" * 400}}}}}', "is none"),
+    Row("sidecar-fifo", 2, "not a regular file", (*BUILD, "{w}"), fifo("good.xmp")),
     Row("points-fifo", 2, "not a regular file", (*BUILD, "{w}/photos.json"), fifo("photos.json")),
     Row("add-to-nothing", 3, "is not a folder", ("gallery", "add", "{w}/no", "{w}", "--model", "{m}")),
     Row("remove-nothing", 2, "nothing to remove", ("gallery", "remove", "{m}/gallery")),
@@ -908,6 +935,9 @@ ROWS = [
     Row("pull-url", 2, "give owner/name", ("models", "pull", "https://example.org/a/b")),
     Row("pull-ansi", 2, "give owner/name", ("models", "pull", "a/\x1b[2J")),
     Row("pull-long", 2, "give owner/name", ("models", "pull", "a/" + "b" * 5000)),
+    Row("push-malformed", 2, "give owner/name", ("models", "push", "{m}", "no id")),
+    Row("push-nothing", 3, "has no manifest.json", ("models", "push", "{w}", "owner/name")),
+    Row("push-no-message", 2, "--message", ("models", "push", "{m}", "owner/name", "--message", " ")),
     Row("info-malformed", 3, "there is no model", ("models", "info", "a//b")),
     Row("info-offline", 3, "offline", ("models", "info", "--offline", "nobody/nothing")),
     Row("command-unknown", 2, "No such command", ("teleport",)),

@@ -72,3 +72,39 @@ def test_a_batch_tells_some_failures_from_all(num_failed, code):
     with pytest.raises(typer.Exit) as stop:
         errors.exit_after_batch(3, num_failed)
     assert stop.value.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("plain é 東京", "plain é 東京"),
+        ("two\nlines\t and  spaces", "two lines and spaces"),
+        ("\x1b[2J\x07\x00", "\\x1b[2J\\x07\\x00"),
+        ("right\u202eleft \udcff", "right\\u202eleft \\udcff"),
+    ],
+)
+def test_a_message_is_one_printable_line(text, line):
+    assert errors.one_line(text) == line
+    assert errors.one_line(line) == line
+
+
+def test_a_long_message_loses_its_middle():
+    line = errors.one_line("begin " + "x" * 10_000 + "\x1b" * 10_000 + " end; do this")
+    assert len(line) <= errors.MAX_LINE
+    assert line.startswith("begin x")
+    assert line.endswith(" end; do this")
+    assert errors.one_line(line) == line
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG, errno.EROFS, errno.EMFILE])
+def test_what_the_system_refuses_is_no_bug(number, capsys):
+    assert run(OSError(number, "Refused", "a\x1b.jpg")) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: Refused (a\\x1b.jpg); check the path, its permissions and the disk\n"
+    )
+
+
+def test_too_little_memory_is_no_bug(capsys):
+    assert run(MemoryError("1 TB")) == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory (1 TB)")

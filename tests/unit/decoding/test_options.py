@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from geotoken.decoding.options import DECODERS, FLAGS, DecodingOptions
+from geotoken.decoding.options import DECODERS, FLAGS, LARGEST, DecodingOptions
 from geotoken.errors import InputError
 
 
@@ -33,6 +33,8 @@ def test_every_field_has_one_flag():
         ("seed", -1),
         ("num_candidates", 0),
         ("max_expansions", 0),
+        *((name, largest + 1) for name, largest in LARGEST.items()),
+        ("top_k", 10**30),
     ],
 )
 def test_out_of_range_names_field_flag_and_value(name, value):
@@ -57,6 +59,7 @@ def test_out_of_range_names_field_flag_and_value(name, value):
         ("seed", 0),
         ("num_candidates", 1),
         ("max_expansions", 1),
+        *LARGEST.items(),
     ],
 )
 def test_ends_of_the_ranges_are_allowed(name, value):

@@ -5,6 +5,7 @@ import pytest
 
 from geotoken.errors import InputError
 from geotoken.gallery.kinds import (
+    KINDS,
     MAX_EXACT,
     MAX_HNSW,
     TARGET_RECALL,
@@ -14,6 +15,7 @@ from geotoken.gallery.kinds import (
     choose_kind,
     make_approximate,
     make_exact,
+    read_index,
     scan,
     tune,
 )
@@ -145,3 +147,25 @@ def test_tiny_galleries_of_odd_dimension_can_have_any_index(tmp_path, kind, shap
     effort, _ = tune(kind, made, stored)
     (_, rows), *_ = ApproximateIndex(kind, made, stored, effort).nearest(vectors[:1], shape[0])[0]
     assert sorted(rows) == list(range(shape[0]))
+
+
+@pytest.mark.parametrize(
+    ("factory", "kind"), [("Flat", "exact"), ("HNSW8,SQ8", "hnsw"), ("IVF2,PQ2x4fs", "ivfpq")]
+)
+def test_an_index_is_read_as_the_kind_it_is_and_as_no_other(tmp_path, factory, kind):
+    faiss = pytest.importorskip("faiss")
+    vectors, path = make_vectors(200, dim=4), tmp_path / "index"
+    for metric in (faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2):
+        index = faiss.index_factory(4, factory, metric)
+        index.train(vectors)
+        index.add(vectors)
+        faiss.write_index(index, str(path))
+        for wanted in KINDS:
+            if wanted == kind and metric == faiss.METRIC_INNER_PRODUCT:
+                assert read_index(path, wanted).ntotal == 200
+            else:
+                with pytest.raises(ValueError, match="not"):
+                    read_index(path, wanted)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises((ValueError, MemoryError)):
+        read_index(path, kind)
