@@ -6,6 +6,7 @@ Owns reading, embedding and reporting what could not be used; must not know whic
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from geotoken.errors import ImageError, InputError
 from geotoken.gallery.index import Gallery, to_units
 from geotoken.gallery.kinds import choose_kind
+from geotoken.gallery.lock import changing
 from geotoken.gallery.shards import Shards
 from geotoken.gallery.sidecars import takeout_position, xmp_position
 from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source
@@ -113,28 +115,31 @@ def build_gallery(
         How many photos were added, and which were not and why.
 
     Raises:
-        InputError: The source cannot be read or none of its photos can be used, `out` may not be replaced, or
-            there is an unfinished build.
+        InputError: The source cannot be read or none of its photos can be used, `out` may not be replaced,
+            there is an unfinished build, or another run is changing the gallery.
         ArtifactError: The gallery cannot be written.
     """
     opened = open_source(source)
     choose_kind(index, 1)
     out = Path(out)
     check_destination(out, overwrite=overwrite)
-    fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE}"
-    shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=overwrite)
-    report = _embed(opened, encoder, shards, {}, progress)
-    if not report.num_added:
-        shards.remove()
-        first = report.errors[0]
-        raise InputError(
-            f"none of the {len(report.errors)} photos of {source} can be used; "
-            f"the first, {first.image}: {first.reason}"
+    with suppress(OSError):  # what is wrong with it is told below
+        out.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with changing(out):
+        fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE}"
+        shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=overwrite)
+        report = _embed(opened, encoder, shards, {}, progress)
+        if not report.num_added:
+            shards.remove()
+            first = report.errors[0]
+            raise InputError(
+                f"none of the {len(report.errors)} photos of {source} can be used; "
+                f"the first, {first.image}: {first.reason}"
+            )
+        write_gallery(
+            out, _pieces(shards), encoder_name=encoder.name, dim=encoder.dim, kind=index, overwrite=overwrite
         )
-    write_gallery(
-        out, _pieces(shards), encoder_name=encoder.name, dim=encoder.dim, kind=index, overwrite=overwrite
-    )
-    shards.remove()
+        shards.remove()
     return report
 
 
@@ -161,24 +166,37 @@ def add_photos(
         How many photos were added, and which were not and why; a photo that the gallery has is a duplicate.
 
     Raises:
-        InputError: The source cannot be read, or there is an unfinished addition.
+        InputError: The source cannot be read, there is an unfinished addition, or another run is changing the
+            gallery.
         ArtifactError: The gallery is damaged, was made by another encoder, or cannot be written.
     """
     opened = open_source(source)
-    gallery = Gallery.load(folder)
+    with changing(Path(folder)):
+        return _add(Path(folder), opened, encoder, resume, index, progress)
+
+
+def _add(
+    out: Path,
+    source: Source,
+    encoder: ImageEncoder,
+    resume: bool,
+    index: str | None,
+    progress: Progress | None,
+) -> BuildReport:
+    """Add the photos of a source to a gallery that nobody else is changing."""
+    gallery = Gallery.load(out)
     gallery.check_encoder(encoder.name, encoder.dim)
     kind = kept_kind(gallery) if index is None else index
     choose_kind(kind, 1)
-    out = Path(folder)
     version = hashlib.sha256((out / MANIFEST_NAME).read_bytes()).hexdigest()
-    fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE} {version}"
+    fingerprint = f"{source.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE} {version}"
     shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=False)
     known = {
         hash_bytes(digest): name
         for digest, name in zip(gallery.table.sha256, gallery.table.id, strict=True)
         if digest
     }
-    report = _embed(opened, encoder, shards, known, progress)
+    report = _embed(source, encoder, shards, known, progress)
     if report.num_added:
         write_gallery(
             out,

@@ -15,6 +15,7 @@ from geotoken.errors import InputError
 from geotoken.gallery.build import Duplicate, kept_kind
 from geotoken.gallery.index import Gallery
 from geotoken.gallery.kinds import choose_kind
+from geotoken.gallery.lock import changing
 from geotoken.gallery.table import hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
 
@@ -47,42 +48,44 @@ def remove_photos(
         What the gallery became.
 
     Raises:
-        InputError: Nothing is named, a name is not in the gallery, or no photo would be left.
+        InputError: Nothing is named, a name is not in the gallery, no photo would be left, or another run is
+            changing the gallery.
         ArtifactError: The gallery is damaged or cannot be written.
     """
     if not ids and not owners:
         raise InputError("nothing to remove; give an id, an owner or a list of ids")
-    gallery = Gallery.load(folder)
-    kept = np.ones(gallery.size, dtype=np.bool_)
-    for what, wanted, column in (
-        ("id", set(ids), gallery.table.id),
-        ("owner", set(owners), gallery.table.owner),
-    ):
-        if not wanted:
-            continue
-        found = set()
-        for row, value in enumerate(column):
-            if value in wanted:
-                kept[row] = False
-                found.add(value)
-        missing = sorted(wanted - found)
-        if missing:
-            more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
-            raise InputError(
-                f"no photo of {folder} has the {what} {', '.join(missing[:_MAX_NAMED])}{more}; "
-                "nothing was removed"
-            )
-    if not kept.any():
-        raise InputError(f"that would leave {folder} without a photo; delete the folder instead")
-    num_photos = write_gallery(
-        Path(folder),
-        _select(gallery, kept),
-        encoder_name=gallery.encoder_name,
-        dim=gallery.dim,
-        kind=kept_kind(gallery),
-        overwrite=True,
-    )
-    return EditReport(num_photos, gallery.size - num_photos, [])
+    with changing(Path(folder)):
+        gallery = Gallery.load(folder)
+        kept = np.ones(gallery.size, dtype=np.bool_)
+        for what, wanted, column in (
+            ("id", set(ids), gallery.table.id),
+            ("owner", set(owners), gallery.table.owner),
+        ):
+            if not wanted:
+                continue
+            found = set()
+            for row, value in enumerate(column):
+                if value in wanted:
+                    kept[row] = False
+                    found.add(value)
+            missing = sorted(wanted - found)
+            if missing:
+                more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
+                raise InputError(
+                    f"no photo of {folder} has the {what} {', '.join(missing[:_MAX_NAMED])}{more}; "
+                    "nothing was removed"
+                )
+        if not kept.any():
+            raise InputError(f"that would leave {folder} without a photo; delete the folder instead")
+        num_photos = write_gallery(
+            Path(folder),
+            _select(gallery, kept),
+            encoder_name=gallery.encoder_name,
+            dim=gallery.dim,
+            kind=kept_kind(gallery),
+            overwrite=True,
+        )
+        return EditReport(num_photos, gallery.size - num_photos, [])
 
 
 def merge_galleries(
@@ -104,26 +107,28 @@ def merge_galleries(
         What the gallery became.
 
     Raises:
-        InputError: Fewer than two galleries are given, `out` may not be replaced, or the index is unknown.
+        InputError: Fewer than two galleries are given, `out` may not be replaced, the index is unknown, or
+            another run is changing `out`.
         ArtifactError: A gallery is damaged or of another encoder than the first, or `out` cannot be written.
     """
     if len(folders) < 2:
         raise InputError(f"{len(folders)} gallery given; give two or more to merge")
     choose_kind(index, 1)
     check_destination(Path(out), overwrite=overwrite)
-    galleries = [Gallery.load(folder) for folder in folders]
-    first = galleries[0]
-    for gallery in galleries[1:]:
-        gallery.check_encoder(first.encoder_name, first.dim)
-    duplicates: list[Duplicate] = []
-    num_photos = write_gallery(
-        Path(out),
-        _join(galleries, [str(folder) for folder in folders], duplicates),
-        encoder_name=first.encoder_name,
-        dim=first.dim,
-        kind=index,
-        overwrite=overwrite,
-    )
+    with changing(Path(out)):
+        galleries = [Gallery.load(folder) for folder in folders]
+        first = galleries[0]
+        for gallery in galleries[1:]:
+            gallery.check_encoder(first.encoder_name, first.dim)
+        duplicates: list[Duplicate] = []
+        num_photos = write_gallery(
+            Path(out),
+            _join(galleries, [str(folder) for folder in folders], duplicates),
+            encoder_name=first.encoder_name,
+            dim=first.dim,
+            kind=index,
+            overwrite=overwrite,
+        )
     return EditReport(num_photos, 0, duplicates)
 
 
@@ -140,19 +145,20 @@ def reindex_gallery(folder: str | os.PathLike[str], *, index: str = "auto") -> E
         What the gallery became.
 
     Raises:
-        InputError: The index is unknown.
+        InputError: The index is unknown, or another run is changing the gallery.
         ArtifactError: The gallery is damaged or cannot be written.
     """
     choose_kind(index, 1)
-    gallery = Gallery.load(folder)
-    num_photos = write_gallery(
-        Path(folder),
-        _select(gallery, np.ones(gallery.size, dtype=np.bool_)),
-        encoder_name=gallery.encoder_name,
-        dim=gallery.dim,
-        kind=index,
-        overwrite=True,
-    )
+    with changing(Path(folder)):
+        gallery = Gallery.load(folder)
+        num_photos = write_gallery(
+            Path(folder),
+            _select(gallery, np.ones(gallery.size, dtype=np.bool_)),
+            encoder_name=gallery.encoder_name,
+            dim=gallery.dim,
+            kind=index,
+            overwrite=True,
+        )
     return EditReport(num_photos, 0, [])
 
 

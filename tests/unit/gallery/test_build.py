@@ -10,6 +10,7 @@ from PIL.TiffImagePlugin import IFDRational
 from geotoken.errors import ArtifactError, InputError
 from geotoken.gallery import build
 from geotoken.gallery.build import BATCH_SIZE, add_photos, build_gallery, embed_entries, kept_kind
+from geotoken.gallery.edit import merge_galleries, reindex_gallery, remove_photos
 from geotoken.gallery.index import Gallery
 
 
@@ -402,3 +403,33 @@ def test_a_name_that_is_not_unicode_is_an_error_of_its_photo(tmp_path):
     report = build_gallery(tmp_path / "photos", MeanColor(), tmp_path / "out")
     assert report.num_added == 1
     assert [error.image for error in report.errors] == [r"'\udcff.jpg'"]
+
+
+def test_nothing_else_changes_a_gallery_while_photos_are_added(tmp_path):
+    pytest.importorskip("fcntl")
+    make_photo(tmp_path / "first" / "a.jpg", RED, gps=(60, 60))
+    make_photo(tmp_path / "first" / "b.jpg", GREEN, gps=(60, 60))
+    make_photo(tmp_path / "second" / "c.jpg", BLUE, gps=(60, 60))
+    folder = tmp_path / "g"
+    build_gallery(tmp_path / "first", MeanColor(), folder)
+    changes = [
+        lambda: remove_photos(folder, ids=["a.jpg"]),
+        lambda: merge_galleries(folder, [folder, folder], overwrite=True),
+        lambda: reindex_gallery(folder, index="hnsw"),
+        lambda: add_photos(folder, tmp_path / "second", MeanColor(), resume=True),
+        lambda: build_gallery(tmp_path / "second", MeanColor(), folder, overwrite=True),
+    ]
+    refused = []
+
+    def meanwhile(_done, _total):
+        for change in changes:
+            with pytest.raises(InputError, match="another run is changing the gallery"):
+                change()
+            refused.append(change)
+
+    add_photos(folder, tmp_path / "second", MeanColor(), progress=meanwhile)
+    assert refused == changes
+    assert list(Gallery.load(folder).table.id) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "g", "second"]
+    remove_photos(folder, ids=["a.jpg"])
+    assert list(Gallery.load(folder).table.id) == ["b.jpg", "c.jpg"]
