@@ -104,6 +104,12 @@ def remove(
         list[str] | None,
         typer.Option("--owner", metavar="OWNER", help="Take out all photos of this owner; repeatable."),
     ] = None,
+    hashes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sha256", metavar="HASH", help="Photo to take out, by its file's hash or the first 12 digits."
+        ),
+    ] = None,
     list_file: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="Text file of ids to take out, one a line.")
     ] = None,
@@ -117,7 +123,7 @@ def remove(
         from geotoken.gallery import remove_photos
 
         listed = [] if list_file is None else _read_list(list_file)
-        report = remove_photos(gallery, ids=[*(ids or ()), *listed], owners=owners or ())
+        report = remove_photos(gallery, ids=[*(ids or ()), *listed], owners=owners or (), hashes=hashes or ())
         if json:
             facts = {"num_removed": report.num_removed, "num_photos": report.num_photos}
             print_json({"folder": str(gallery), **facts})
