@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from geotoken.gallery.kinds import choose_kind
 from geotoken.gallery.lock import changing
 from geotoken.gallery.shards import Shards
 from geotoken.gallery.sidecars import takeout_position, xmp_position
-from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source
+from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source, stamp
 from geotoken.gallery.table import GalleryTable, hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
 from geotoken.images.read import read
@@ -30,7 +30,7 @@ from geotoken.manifest import MANIFEST_NAME
 BATCH_SIZE = 16
 """Photos read and embedded at once; bounds memory whatever the size of the source."""
 
-SHARD_SIZE = 32 * BATCH_SIZE
+SHARD_SIZE = 8 * BATCH_SIZE
 """Photos of one part of an unfinished build: what a killed build loses at most."""
 
 Progress = Callable[[int, int], None]
@@ -97,7 +97,8 @@ def build_gallery(
     """Make a gallery folder of photos whose position is known.
 
     What has been embedded is kept in `OUT.partial` until the gallery is there. A build that goes on with it
-    gives the same gallery as one that was never stopped.
+    gives the same gallery as one that was never stopped; photos and sidecars that were changed since, by size
+    or time, are read again, and so are those that follow them.
 
     Args:
         source: A folder of photos, a CSV file, or GeoJSON; see `geotoken.gallery.sources.open_source`. Photos
@@ -109,7 +110,8 @@ def build_gallery(
         resume: Whether to go on with an unfinished build of the same source; if there is none, a new one
             begins.
         index: How the gallery is searched: "auto" to choose by size, "exact", "hnsw" or "ivfpq".
-        progress: Called with (photos done, photos in all) after each batch.
+        progress: Called with (photos done, photos in all) after each batch, and before the first of a build
+            that goes on.
 
     Returns:
         How many photos were added, and which were not and why.
@@ -252,10 +254,13 @@ def _embed(
     source: Source, encoder: ImageEncoder, shards: Shards, known: dict[bytes, str], progress: Progress | None
 ) -> BuildReport:
     """Embed what is not in the shards yet, and report on all of them."""
+    shards.keep(_num_unchanged(source, shards))
     reader = _Reader(encoder.min_side, known)
     for record in shards.records():
         reader.remember(record["rows"])
-    done = shards.num_shards * SHARD_SIZE
+    done = min(shards.num_shards * SHARD_SIZE, source.num_entries)
+    if done and progress is not None:
+        progress(done, source.num_entries)
     for vectors, record in _embed_parts(source, done, encoder, reader, progress):
         shards.append(vectors, record)
     num_added = 0
@@ -268,12 +273,26 @@ def _embed(
     return BuildReport(num_added, errors, duplicates, source.unused_columns)
 
 
+def _num_unchanged(source: Source, shards: Shards) -> int:
+    """Parts from the first whose photos and sidecars are as they were when they were embedded.
+
+    A part after a changed one is none of them: what is a duplicate depends on what came before.
+    """
+    parts = zip(shards.records(), _parts(source.entries()), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].get("stamp") == stamp(pair[1]), parts))
+
+
+def _parts(entries: Iterator[Entry | BuildError]) -> Iterator[list[Entry | BuildError]]:
+    while part := list(islice(entries, SHARD_SIZE)):
+        yield part
+
+
 def _embed_parts(
     source: Source, num_done: int, encoder: ImageEncoder, reader: "_Reader", progress: Progress | None
 ) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
     """Vectors and record of each `SHARD_SIZE` entries of a source, after the first `num_done`."""
-    remaining = islice(source.entries(), num_done, None)
-    while part := list(islice(remaining, SHARD_SIZE)):
+    for part in _parts(islice(source.entries(), num_done, None)):
+        before = stamp(part)
         blocks = [np.empty((0, encoder.dim), dtype=np.float32)]
         for entries in _batches(part):
             pixels = list(reader.read_all(entries))
@@ -282,7 +301,7 @@ def _embed_parts(
             num_done += len(entries)
             if progress is not None:
                 progress(num_done, source.num_entries)
-        yield np.concatenate(blocks), reader.take_record()
+        yield np.concatenate(blocks), reader.take_record() | {"stamp": before}
 
 
 def _batches(entries: Sequence[Entry | BuildError]) -> Iterator[Sequence[Entry | BuildError]]:

@@ -112,6 +112,14 @@ class Shards:
         for number in range(self.num_shards):
             yield np.load(self._paths(number)[0], allow_pickle=False)
 
+    def keep(self, num_shards: int) -> None:
+        """Do without the last parts; those that follow are written over them.
+
+        Args:
+            num_shards: How many to keep, from the first.
+        """
+        self.num_shards = min(self.num_shards, num_shards)
+
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -99,6 +99,19 @@ def takeout_position(photo: Path) -> Position | None:
     return None
 
 
+def sidecars_of(photo: Path) -> Iterator[Path]:
+    """What may say where a photo was taken, whether it says so or not.
+
+    Args:
+        photo: The photo's path.
+
+    Yields:
+        Its sidecars that exist, those of XMP first.
+    """
+    yield from _existing(photo.parent, _xmp_names(photo.name))
+    yield from _existing(photo.parent, _takeout_names(photo.name))
+
+
 def _xmp_names(name: str) -> Iterator[str]:
     stem = os.path.splitext(name)[0]
     for base in (name, stem):

@@ -247,7 +247,7 @@ def test_a_build_killed_anywhere_and_resumed_equals_one_that_was_not(tmp_path, m
     )
     assert report == whole
     assert len(encoder.batch_sizes) == 3  # 2 shards of 2 batches were kept, of 7 batches
-    assert seen[0] == (5 * BATCH_SIZE, 6 * BATCH_SIZE + 3)
+    assert [done for done, _ in seen] == [4 * BATCH_SIZE, 5 * BATCH_SIZE, 6 * BATCH_SIZE, 6 * BATCH_SIZE + 3]
     check_same_folders(tmp_path / "whole", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos", "whole"]
 
@@ -267,6 +267,48 @@ def test_a_build_killed_while_the_gallery_is_written_keeps_what_was_embedded(tmp
     encoder = MeanColor()
     assert build_gallery(photos, encoder, tmp_path / "out", resume=True).num_added == 8
     assert encoder.batch_sizes == []
+
+
+def mend_photo(photos):
+    make_photo(photos / "005.jpg", BLUE, gps=(5, 5))
+
+
+def mend_sidecar(photos):
+    write_xmp(photos / "020.jpg.xmp", "10,30N", "20,0W")
+
+
+def remove_sidecar(photos):
+    (photos / "021.xmp").unlink()
+
+
+def touch_photo(photos):
+    os.utime(photos / "039.jpg", ns=(5, 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "num_batches"), [(mend_photo, 3), (mend_sidecar, 2), (remove_sidecar, 2), (touch_photo, 1)]
+)
+def test_what_was_changed_since_is_read_again_when_a_build_goes_on(
+    tmp_path, monkeypatch, change, num_batches
+):
+    monkeypatch.setattr(build, "SHARD_SIZE", BATCH_SIZE)
+    photos = make_photos(tmp_path / "photos", 3 * BATCH_SIZE)
+    (photos / "020.jpg.xmp").write_text("torn")
+    write_xmp(photos / "021.xmp", "1,0N", "2,0W")
+
+    def kill(*_arguments, **_more):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_gallery", kill)
+        with pytest.raises(Killed):
+            build_gallery(photos, MeanColor(), tmp_path / "out")
+    change(photos)
+    encoder = MeanColor()
+    report = build_gallery(photos, encoder, tmp_path / "out", resume=True)
+    assert len(encoder.batch_sizes) == num_batches
+    assert report == build_gallery(photos, MeanColor(), tmp_path / "whole")
+    check_same_folders(tmp_path / "whole", tmp_path / "out")
 
 
 def test_a_resumed_build_of_another_source_is_refused(tmp_path, monkeypatch):
