@@ -86,7 +86,7 @@ def test_a_gallery_grows(run, source, tmp_path, examples):
     assert len(found["neighbors"]) == 8
     text = run("add", tmp_path / "g", source / "mixed.csv", "--index", "exact", code=4)
     assert text.stdout.startswith("0 photos added to the gallery")
-    assert text.stderr.startswith("error: bad.jpg: cannot read ")
+    assert text.stderr.startswith("error: bad.jpg: it is text, not a photo; ")
 
 
 def test_a_build_can_be_resumed_and_says_so(run, source, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_errors_of_a_build_are_listed_and_exit_code_4(run, source, tmp_path):
     result = run("build", source / "mixed.csv", "--out", tmp_path / "g", code=4)
     assert result.stdout.startswith("2 photos in the gallery ")
     assert "left out: again.jpg is the same file as himeji-castle.jpg" in result.stdout
-    assert result.stderr.startswith("error: bad.jpg: cannot read ")
+    assert result.stderr.startswith("error: bad.jpg: it is text, not a photo; ")
     assert Gallery.load(tmp_path / "g").size == 2
     result = run("build", source / "mixed.csv", "--out", tmp_path / "h", "--json", code=4)
     assert [one["image"] for one in json.loads(result.stdout)["errors"]] == ["bad.jpg"]

@@ -123,8 +123,8 @@ def test_a_csv_gives_positions_and_credits(tmp_path):
         ("a.png,5", "its lng is empty"),
         (",5,5,", "its image is empty"),
         ("a.png,5,5,me,more", "more cells than the header"),
-        ("nowhere.png,5,5,", "nowhere.png"),
-        ("broken.png,5,5,", "broken.png"),
+        ("nowhere.png,5,5,", "there is no such file"),
+        ("broken.png,5,5,", "the file is damaged"),
     ],
 )
 def test_a_bad_row_is_reported_with_its_reason_and_the_others_stay(tmp_path, line, reason):
@@ -136,6 +136,7 @@ def test_a_bad_row_is_reported_with_its_reason_and_the_others_stay(tmp_path, lin
     assert report.num_added == 1
     assert len(report.errors) == 1
     assert reason in report.errors[0].reason
+    assert report.errors[0].image not in report.errors[0].reason
     assert report.errors[0].image in {"list.csv line 2", "nowhere.png", "broken.png"}
 
 
