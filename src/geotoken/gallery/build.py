@@ -105,7 +105,7 @@ def build_gallery(
             of a folder have a position in an XMP sidecar, in their EXIF or in the JSON of Google Takeout; the
             first of these counts.
         encoder: What turns photos into vectors.
-        out: The gallery folder to make, outside the source.
+        out: The gallery folder to make, outside the source if that is a folder.
         overwrite: Whether a gallery that is already there may be replaced, and an unfinished build dropped.
         resume: Whether to go on with an unfinished build of the same source; if there is none, a new one
             begins.
@@ -121,10 +121,11 @@ def build_gallery(
             there is an unfinished build, or another run is changing the gallery.
         ArtifactError: The gallery cannot be written.
     """
+    out = Path(out)
     opened = open_source(source)
     choose_kind(index, 1)
-    out = Path(out)
     check_destination(out, overwrite=overwrite)
+    _check_apart(Path(source), out)
     with suppress(OSError):  # what is wrong with it is told below
         out.resolve().parent.mkdir(parents=True, exist_ok=True)
     with changing(out):
@@ -271,6 +272,16 @@ def _embed(
         errors += [BuildError(**one) for one in record["errors"]]
         duplicates += [Duplicate(**one) for one in record["duplicates"]]
     return BuildReport(num_added, errors, duplicates, source.unused_columns)
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    """Refuse a gallery among the photos it is made of.
+
+    Raises:
+        InputError: It would lie in the source.
+    """
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"the gallery {out} would lie in {source}, the folder of photos; put it elsewhere")
 
 
 def _num_unchanged(source: Source, shards: Shards) -> int:

@@ -179,14 +179,25 @@ def test_an_occupied_destination_is_refused_before_any_photo_is_read(tmp_path):
     assert build_gallery(tmp_path / "photos", encoder, tmp_path / "out", overwrite=True).num_added == 1
 
 
+@pytest.mark.parametrize("out", ["photos/g", "photos/sub/../new/g", "link/g"])
+def test_a_gallery_among_its_photos_is_refused(tmp_path, out):
+    photo = make_photo(tmp_path / "photos" / "a.jpg", RED, gps=(60, 60))
+    (tmp_path / "link").symlink_to(photo.parent)
+    with pytest.raises(InputError, match=r"would lie in .*photos, the folder of photos; put it elsewhere"):
+        build_gallery(tmp_path / "photos", MeanColor(), tmp_path / out)
+    assert list(photo.parent.iterdir()) == [photo]
+    write_csv(photo.parent / "list.csv", "image,lat,lng\na.jpg,1,2\n")
+    assert build_gallery(photo.parent / "list.csv", MeanColor(), photo.parent / "g").num_added == 1
+
+
 def test_photos_come_in_bounded_batches_no_larger_than_needed(tmp_path):
-    num_photos = 2 * BATCH_SIZE + 1
+    photos, num_photos = tmp_path / "photos", 2 * BATCH_SIZE + 1
     for i in range(num_photos):
-        make_photo(tmp_path / f"{i:02}.jpg", (i, 255 - i, 0), gps=(i + 1, i), size=(400, 300))
-    (tmp_path / "05.jpg").write_bytes(b"")
+        make_photo(photos / f"{i:02}.jpg", (i, 255 - i, 0), gps=(i + 1, i), size=(400, 300))
+    (photos / "05.jpg").write_bytes(b"")
     encoder, seen = MeanColor(), []
     report = build_gallery(
-        tmp_path, encoder, tmp_path / "out", progress=lambda done, total: seen.append((done, total))
+        photos, encoder, tmp_path / "out", progress=lambda done, total: seen.append((done, total))
     )
     assert report.num_added == num_photos - 1
     assert encoder.batch_sizes == [BATCH_SIZE - 1, BATCH_SIZE, 1]
