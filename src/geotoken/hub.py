@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from geotoken.errors import ArtifactError, DependencyError, InputError
+from geotoken.errors import ArtifactError, DependencyError, InputError, reason_of
 from geotoken.manifest import MANIFEST_NAME, damaged_files, read_manifest
 from geotoken.version import __version__
 
@@ -280,8 +280,7 @@ def hub_card(card: str, repo_id: str) -> str:
             parsed = client.ModelCard(card)
         except (yaml.YAMLError, ValueError, TypeError) as error:
             raise ArtifactError(
-                f"the model card's front matter is not valid YAML ({' '.join(str(error).split())}); mend or "
-                "remove it"
+                f"the model card's front matter is not valid YAML ({reason_of(error)}); mend or remove it"
             ) from error
         own, card = parsed.data.to_dict(), parsed.text
     entries: dict[str, Any] = {"library_name": LIBRARY, **own}
@@ -365,7 +364,7 @@ def _reason(error: BaseException, hub_id: HubId) -> str:
     for kind, text in known.items():
         if isinstance(error, kind):
             return text
-    detail = " ".join(str(error).split()) or type(error).__name__
+    detail = reason_of(error)
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
         if status in (401, 403):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from geotoken.errors import ImageError
+from geotoken.errors import ImageError, reason_of
 from geotoken.images.read import printable
 
 MAX_BYTES = 16 << 20
@@ -185,7 +185,7 @@ def _parse_xmp(path: Path) -> dict[str, str]:
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise SidecarError(_message(path, f"it is not XML: {' '.join(str(error).split())}")) from error
+        raise SidecarError(_message(path, f"it is not XML: {reason_of(error)}")) from error
     return found
 
 

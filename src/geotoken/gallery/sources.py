@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geotoken.errors import InputError
+from geotoken.errors import InputError, reason_of
 from geotoken.files import check_regular, read_regular
 from geotoken.gallery.sidecars import sidecars_of
 from geotoken.geo import check_lat_lng
@@ -303,4 +303,4 @@ def _digest(parts: Sequence[str] | Iterator[str], path: Path | None = None) -> s
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not text in UTF-8"
-    return getattr(error, "strerror", None) or " ".join(str(error).split())
+    return getattr(error, "strerror", None) or reason_of(error)

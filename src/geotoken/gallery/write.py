@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.errors import ArtifactError, InputError
+from geotoken.errors import ArtifactError, InputError, reason_of
 from geotoken.files import read_json, sync
 from geotoken.gallery.kinds import choose_kind, make_approximate, make_exact, tune
 from geotoken.gallery.storage import BLOCK_ROWS, VectorFile, write_vectors
@@ -94,9 +94,8 @@ def write_gallery(
         put_in_place(temporary, root)
         sync(root.parent)
     except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise ArtifactError(
-            f"gallery {root} cannot be written ({reason}); check space and permissions"
+            f"gallery {root} cannot be written ({reason_of(error)}); check space and permissions"
         ) from error
     finally:
         if temporary is not None:
