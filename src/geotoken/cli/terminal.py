@@ -109,6 +109,7 @@ class ProgressBar:
         if self._progress is None:
             yield
             return
+        self._end_waiting()
         self._progress.stop()
         yield
         self._progress.start()

@@ -82,6 +82,8 @@ def test_what_cannot_be_counted_is_named_until_it_can(monkeypatch):
         bar.set(1, 100)
         bar.set(100, 100)
         bar.wait("Cleaning")
+        with bar.paused():
+            pass
     places = [stderr.getvalue().index(word) for word in ("Looking ...", "Locating", "Cleaning ...")]
     assert places == sorted(places)
 
