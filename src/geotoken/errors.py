@@ -1,4 +1,4 @@
-"""Every exception geotoken raises on purpose; imports nothing.
+"""Every exception geotoken raises on purpose, and how those of others are quoted; imports nothing.
 
     GeoTokenError
     ├── InputError (also ValueError)   a value given by the caller cannot be used
@@ -33,3 +33,15 @@ class ArtifactError(GeoTokenError):
 
 class DependencyError(GeoTokenError):
     """An optional library is missing; the message names the extra that installs it."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, to be quoted in a message of one line.
+
+    Args:
+        error: Any exception, of any library.
+
+    Returns:
+        Its message on one line; its kind if it says nothing.
+    """
+    return " ".join(str(error).split()) or type(error).__name__

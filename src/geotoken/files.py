@@ -1,15 +1,19 @@
-"""Small files from outside: JSON that may be missing, huge, nested without end, or no file at all.
+"""Files as such: read within limits when they come from outside, written so that they are whole.
 
-Owns reading them within limits; must not know what they hold.
+Owns refusing what is no file, and what a crash may leave; must not know what the files hold.
 """
 
 import errno
 import json
+import os
 import stat
 import struct
+import threading
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +96,64 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(mode):
         raise ValueError("it is not a regular file")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place to write a file that appears whole or not at all, also if the machine stops.
+
+    Args:
+        path: Where the file shall be; what is there is replaced.
+
+    Yields:
+        A hidden path beside it, of this thread alone; moved to its place at the end, or removed if
+        something is raised.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        yield beside
+        sync(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that its old or its new content is there at every moment.
+
+    Args:
+        path: The file.
+        content: What shall be in it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk.
+
+    Args:
+        path: The file; or a folder, for the names in it but not its files, where the system can do that.
+
+    Raises:
+        OSError: The file cannot be opened or written.
+    """
+    is_folder = path.is_dir()
+    try:
+        fd = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        if not is_folder:  # Windows and some network drives refuse it for folders
+            raise
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

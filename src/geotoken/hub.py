@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from geotoken.errors import ArtifactError, DependencyError, InputError
+from geotoken.errors import ArtifactError, DependencyError, InputError, reason_of
 from geotoken.manifest import MANIFEST_NAME, damaged_files, read_manifest
 from geotoken.version import __version__
 
@@ -115,7 +115,7 @@ def find_cached(hub_id: HubId) -> Path | None:
         Its folder with every file that its manifest names, or None.
     """
     try:
-        client = _client(hub_id)
+        client = _client("the hub's cache")
     except DependencyError:
         return None
     found = client.try_to_load_from_cache(hub_id.repo_id, MANIFEST_NAME, revision=hub_id.revision)
@@ -165,7 +165,7 @@ def download(hub_id: HubId, *, kind: str, max_format_version: int, offline: bool
             does not exist or is of another kind, if the disk is full, or if a file differs from the manifest.
         DependencyError: If the extra `hub` is not installed.
     """
-    client = _client(hub_id)
+    client = _client(f"{hub_id} is no folder here, and a model on the hub")
     if offline or client.constants.HF_HUB_OFFLINE:
         raise ArtifactError(
             f"there is no folder {hub_id}, it is not whole in the hub's cache "
@@ -235,7 +235,7 @@ def upload(
         raise ArtifactError(
             f"{folder} lists {CARD_NAME} in its manifest, the name of the hub's own card; rename that file"
         )
-    client = _client(hub_id)
+    client = _client(f"a push to {hub_id}")
     if client.constants.HF_HUB_OFFLINE:
         raise ArtifactError(f"cannot push {hub_id}: offline mode is on; unset HF_HUB_OFFLINE")
     add = client.CommitOperationAdd
@@ -271,7 +271,7 @@ def hub_card(card: str, repo_id: str) -> str:
         ArtifactError: If the card's front matter is not YAML of names and values.
         DependencyError: If the extra `hub` is not installed.
     """
-    client = _client(HubId(repo_id))
+    client = _client("the card of a model on the hub")
     own: Mapping[str, Any] = {}
     if card.startswith("---"):
         import yaml  # type: ignore[import-untyped]  # comes with the client
@@ -280,8 +280,7 @@ def hub_card(card: str, repo_id: str) -> str:
             parsed = client.ModelCard(card)
         except (yaml.YAMLError, ValueError, TypeError) as error:
             raise ArtifactError(
-                f"the model card's front matter is not valid YAML ({' '.join(str(error).split())}); mend or "
-                "remove it"
+                f"the model card's front matter is not valid YAML ({reason_of(error)}); mend or remove it"
             ) from error
         own, card = parsed.data.to_dict(), parsed.text
     entries: dict[str, Any] = {"library_name": LIBRARY, **own}
@@ -296,8 +295,11 @@ def hub_card(card: str, repo_id: str) -> str:
     )
 
 
-def _client(hub_id: HubId) -> ModuleType:
+def _client(purpose: str) -> ModuleType:
     """The official client.
+
+    Args:
+        purpose: What it is for, for the message.
 
     Raises:
         DependencyError: If it is not installed.
@@ -306,10 +308,7 @@ def _client(hub_id: HubId) -> ModuleType:
         client = import_module("huggingface_hub")
         import_module("huggingface_hub.constants")  # the package loads its modules only when told to
     except ImportError as error:
-        raise DependencyError(
-            f"{hub_id} is no folder here, and models on the hub need one more library; "
-            "pip install 'geotoken[hub]', or give the path of a model folder"
-        ) from error
+        raise DependencyError(f"{purpose} needs one more library; pip install 'geotoken[hub]'") from error
     return client
 
 
@@ -365,7 +364,7 @@ def _reason(error: BaseException, hub_id: HubId) -> str:
     for kind, text in known.items():
         if isinstance(error, kind):
             return text
-    detail = " ".join(str(error).split()) or type(error).__name__
+    detail = reason_of(error)
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
         if status in (401, 403):

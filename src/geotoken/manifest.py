@@ -6,13 +6,12 @@ Owns writing and verifying it; must not know what the files hold.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from geotoken.errors import ArtifactError
-from geotoken.files import read_json
+from geotoken.files import read_json, write_whole
 
 MANIFEST_NAME = "manifest.json"
 """File name of the manifest, directly in the folder it describes."""
@@ -55,7 +54,8 @@ def write_manifest(
             raise ArtifactError(f'a manifest already has an entry "{name}"; choose another name')
         content[name] = value
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    return _write_whole(root / MANIFEST_NAME, text)
+    write_whole(root / MANIFEST_NAME, text.encode())
+    return root / MANIFEST_NAME
 
 
 def verify_manifest(folder: str | os.PathLike[str], kind: str, max_format_version: int) -> dict[str, Any]:
@@ -197,19 +197,3 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write a text file so that its old or its new content is there at every moment."""
-    handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from geotoken.cli import app
 from geotoken.gallery import Gallery
+from geotoken.images.embed import Encoder
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_gallery_grows(run, source, tmp_path, examples):
     assert len(found["neighbors"]) == 8
     text = run("add", tmp_path / "g", source / "mixed.csv", "--index", "exact", code=4)
     assert text.stdout.startswith("0 photos added to the gallery")
-    assert text.stderr.startswith("error: bad.jpg: cannot read ")
+    assert text.stderr.startswith("error: bad.jpg: it is text, not a photo; ")
 
 
 def test_a_build_can_be_resumed_and_says_so(run, source, tmp_path, monkeypatch):
@@ -95,18 +96,49 @@ def test_a_build_can_be_resumed_and_says_so(run, source, tmp_path, monkeypatch):
     arguments = ("build", source / "good.csv", "--out", tmp_path / "g")
     with monkeypatch.context() as patch:
         patch.setattr("geotoken.gallery.build.write_gallery", interrupt)
-        run(*arguments, code=130)
+        stopped = run(*arguments, code=130)
+    assert stopped.stderr == (
+        "error: interrupted: 3 of 3 photos are kept; the same command with --resume goes on from there\n"
+    )
     assert "go on with it (--resume" in run(*arguments, code=2).stderr
     run(*arguments, "--resume")
     assert Gallery.load(tmp_path / "g").size == 2
     assert not (tmp_path / "g.partial").exists()
 
 
+def test_an_interrupted_build_says_how_much_is_kept(run, source, tmp_path, monkeypatch):
+    monkeypatch.setattr("geotoken.gallery.build.BATCH_SIZE", 1)
+    monkeypatch.setattr("geotoken.gallery.build.SHARD_SIZE", 2)
+    embed, calls = Encoder.embed, []
+
+    def interrupted_at(number):
+        calls.clear()
+
+        def replacement(self, photos, **options):
+            calls.append(photos)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+            return embed(self, photos, **options)
+
+        return replacement
+
+    lines = ["image,lat,lng", "taj-mahal-agra.jpg,1,2", "bad.jpg,1,2", "himeji-castle.jpg,3,4"]
+    (source / "three.csv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ("build", source / "three.csv", "--out", tmp_path / "g")
+    for number, text in ((1, "interrupted;"), (2, "interrupted: 2 of 3 photos are kept;")):
+        monkeypatch.setattr(Encoder, "embed", interrupted_at(number))
+        stopped = run(*arguments, "--overwrite", code=130)
+        assert stopped.stderr == f"error: {text} the same command with --resume goes on from there\n"
+    monkeypatch.setattr(Encoder, "embed", interrupted_at(1))
+    stopped = run(*arguments, "--resume", code=130)
+    assert "interrupted: 2 of 3 photos are kept;" in stopped.stderr
+
+
 def test_errors_of_a_build_are_listed_and_exit_code_4(run, source, tmp_path):
     result = run("build", source / "mixed.csv", "--out", tmp_path / "g", code=4)
     assert result.stdout.startswith("2 photos in the gallery ")
     assert "left out: again.jpg is the same file as himeji-castle.jpg" in result.stdout
-    assert result.stderr.startswith("error: bad.jpg: cannot read ")
+    assert result.stderr.startswith("error: bad.jpg: it is text, not a photo; ")
     assert Gallery.load(tmp_path / "g").size == 2
     result = run("build", source / "mixed.csv", "--out", tmp_path / "h", "--json", code=4)
     assert [one["image"] for one in json.loads(result.stdout)["errors"]] == ["bad.jpg"]

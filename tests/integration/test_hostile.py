@@ -373,6 +373,17 @@ def link_out(work: Path, model: Path) -> None:
     (work / "model" / "MODEL_CARD.md").symlink_to("/etc/hostname")
 
 
+def photos(work: Path, model: Path) -> None:
+    """A folder of one photo."""
+    (work / "photos").mkdir()
+    os.link(work / GOOD, work / "photos" / GOOD)
+
+
+def unfinished(work: Path, model: Path) -> None:
+    photos(work, model)
+    (work / "out.partial").mkdir()
+
+
 def two_names(work: Path, model: Path) -> None:
     """Two files whose names look the same once they are escaped."""
     named("a\n.jpg")(work, model)
@@ -882,8 +893,8 @@ ROWS = [
         "build-unfinished",
         2,
         "is not an unfinished build",
-        (*BUILD, "{w}"),
-        lambda w, m: (w / "out.partial").mkdir(),
+        (*BUILD, "{w}/photos"),
+        unfinished,
     ),
     Row("csv-missing", 2, "cannot be read", (*BUILD, "{w}/no.csv")),
     Row("csv-fifo", 2, "not a regular file", (*BUILD, "{w}/photos.csv"), fifo("photos.csv")),
@@ -905,9 +916,8 @@ ROWS = [
             file("out/x", "")(w, m) if (w / "out").mkdir() else file("out/manifest.json", "[" * 10**6)(w, m)
         ),
     ),
-    Row(
-        "build-no-gps", 2, "no GPS position", ("gallery", "build", "--model", "{m}", "{w}", "--out", "{w}/o")
-    ),
+    Row("build-no-gps", 2, "no GPS position", (*BUILD, "{w}/photos"), photos),
+    Row("build-in-source", 2, "would lie in", (*BUILD, "{w}")),
     Row("encode-nothing", 2, "Missing argument", ("tokens", "encode")),
     Row("encode-text", 2, "give LAT LNG", ("tokens", "encode", "here")),
     Row("encode-nan", 2, "latitude nan", ("tokens", "encode", "nan", "0")),

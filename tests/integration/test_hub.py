@@ -394,7 +394,12 @@ def test_a_card_that_would_hide_ours_is_refused(hub, model):
 
 def test_without_the_extra(hub, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    for arguments in (["pull", "me/small"], ["push", model, "me/small"], ["info", "me/small"]):
+    for arguments in (
+        ["pull", "me/small"],
+        ["push", model, "me/small"],
+        ["info", "me/small"],
+        ["info", "me/small", "--offline"],
+    ):
         assert "pip install 'geotoken[hub]'" in line_of(run("models", *arguments), 2)
     with pytest.raises(DependencyError, match=r"geotoken\[hub\]"):
         Locator.from_pretrained("me/small")

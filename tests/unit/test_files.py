@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from geotoken.files import check_regular, read_json, read_regular
+from geotoken.files import check_regular, read_json, read_regular, replacing, sync, write_whole
 
 
 def test_json_is_read(tmp_path):
@@ -46,3 +46,43 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="not a regular file"):
         check_regular(tmp_path / "pipe")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a"
+    write_whole(path, b"old")
+    with replacing(path) as beside:
+        beside.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+    def fail():
+        with replacing(path) as beside:
+            beside.write_bytes(b"torn")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_is_in_its_place(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda fd: order.append(("fsync", os.fstat(fd).st_size)))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
+    write_whole(tmp_path / "a", b"12345")
+    assert order == [("fsync", 5), "replace"]
+
+
+def test_a_file_that_is_made_can_be_read_by_whom_the_user_allows(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    write_whole(tmp_path / "a", b"")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_folders_and_files_are_synced(tmp_path):
+    sync(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync(tmp_path / "no")

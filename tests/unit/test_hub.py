@@ -118,9 +118,14 @@ def test_a_broken_manifest_is_found_for_the_loader_to_name(cache):
 def test_without_the_client_there_is_nothing(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert hub.find_cached(HubId("me/small")) is None
-    with pytest.raises(DependencyError, match=r"pip install 'geotoken\[hub\]'"):
-        hub.download(HubId("me/small"), kind="geotoken-model", max_format_version=1)
-    with pytest.raises(DependencyError, match=r"pip install 'geotoken\[hub\]'"):
+    for offline in (False, True):
+        with pytest.raises(
+            DependencyError, match=r"me/small is no folder here.* pip install 'geotoken\[hub\]'"
+        ):
+            hub.download(HubId("me/small"), kind="geotoken-model", max_format_version=1, offline=offline)
+    with pytest.raises(
+        DependencyError, match=r"^a push to me/small needs .*; pip install 'geotoken\[hub\]'$"
+    ):
         hub.upload(cache, "me/small", files=["sub/file"], card="", message="x")
 
 

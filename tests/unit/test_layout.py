@@ -23,7 +23,6 @@ UNIT = ROOT / "tests" / "unit"
 
 WITHOUT_TEST = {
     "__main__.py",  # one call of geotoken.cli
-    "errors.py",  # classes without code
     "protocol.py",  # protocols without code
     "regions/shape.py",  # the same, and three constants
     "version.py",  # one constant

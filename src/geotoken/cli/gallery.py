@@ -3,18 +3,24 @@
 Owns its flags and tables; must not know how galleries are stored.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geotoken.cli.errors import exit_after_batch, exit_codes, print_error
+from geotoken.cli.errors import INTERRUPTED, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from geotoken.gallery import BuildReport, Duplicate
+    from geotoken.gallery.build import Progress
 
 app = typer.Typer(help="Geotagged photos to compare with.", no_args_is_help=True)
+
+_INDEXING = "Making the index"
 
 Source = Annotated[
     str,
@@ -51,14 +57,13 @@ def build(
     """Make a gallery of photos whose place is known, with the model's encoder."""
     with exit_codes(debug):
         from geotoken.artifact import find_model
-        from geotoken.cli.terminal import ProgressBar
         from geotoken.gallery import build_gallery
         from geotoken.images.embed import Encoder
 
         encoder = Encoder.load(find_model(model) / "encoder")
-        with ProgressBar("Embedding") as bar:
+        with _embedding() as progress:
             report = build_gallery(
-                source, encoder, out, overwrite=overwrite, resume=resume, index=index, progress=bar.set
+                source, encoder, out, overwrite=overwrite, resume=resume, index=index, progress=progress
             )
         _tell_build(report, out, "in", json)
 
@@ -84,13 +89,12 @@ def add(
     """Add photos to a gallery; files that it has already are left out."""
     with exit_codes(debug):
         from geotoken.artifact import find_model
-        from geotoken.cli.terminal import ProgressBar
         from geotoken.gallery import add_photos
         from geotoken.images.embed import Encoder
 
         encoder = Encoder.load(find_model(model) / "encoder")
-        with ProgressBar("Embedding") as bar:
-            report = add_photos(gallery, source, encoder, resume=resume, index=index, progress=bar.set)
+        with _embedding() as progress:
+            report = add_photos(gallery, source, encoder, resume=resume, index=index, progress=progress)
         _tell_build(report, gallery, "added to", json)
 
 
@@ -104,6 +108,12 @@ def remove(
         list[str] | None,
         typer.Option("--owner", metavar="OWNER", help="Take out all photos of this owner; repeatable."),
     ] = None,
+    hashes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sha256", metavar="HASH", help="Photo to take out, by its file's hash or the first 12 digits."
+        ),
+    ] = None,
     list_file: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="Text file of ids to take out, one a line.")
     ] = None,
@@ -113,11 +123,14 @@ def remove(
     """Take photos out of a gallery."""
     with exit_codes(debug):
         from geotoken import words
-        from geotoken.cli.terminal import print_json
+        from geotoken.cli.terminal import print_json, waiting
         from geotoken.gallery import remove_photos
 
         listed = [] if list_file is None else _read_list(list_file)
-        report = remove_photos(gallery, ids=[*(ids or ()), *listed], owners=owners or ())
+        with waiting(_INDEXING):
+            report = remove_photos(
+                gallery, ids=[*(ids or ()), *listed], owners=owners or (), hashes=hashes or ()
+            )
         if json:
             facts = {"num_removed": report.num_removed, "num_photos": report.num_photos}
             print_json({"folder": str(gallery), **facts})
@@ -139,10 +152,11 @@ def merge(
     """Join galleries; of photos that are the same file the first stays."""
     with exit_codes(debug):
         from geotoken import words
-        from geotoken.cli.terminal import print_json
+        from geotoken.cli.terminal import print_json, waiting
         from geotoken.gallery import merge_galleries
 
-        report = merge_galleries(out, galleries, index=index, overwrite=overwrite)
+        with waiting(_INDEXING):
+            report = merge_galleries(out, galleries, index=index, overwrite=overwrite)
         if json:
             duplicates = [{"image": one.image, "first": one.first} for one in report.duplicates]
             print_json({"folder": str(out), "num_photos": report.num_photos, "duplicates": duplicates})
@@ -161,10 +175,11 @@ def reindex(
     """Make the search index of a gallery again, or one of another kind."""
     with exit_codes(debug):
         from geotoken import words
-        from geotoken.cli.terminal import print_json
+        from geotoken.cli.terminal import print_json, waiting
         from geotoken.gallery import Gallery, reindex_gallery
 
-        report = reindex_gallery(gallery, index=index)
+        with waiting(_INDEXING):
+            report = reindex_gallery(gallery, index=index)
         made = Gallery.load(gallery).info()["index"]
         if json:
             print_json({"folder": str(gallery), "num_photos": report.num_photos, "index": made})
@@ -254,6 +269,38 @@ def info(
                 **checked,
             }
         )
+
+
+@contextmanager
+def _embedding() -> "Iterator[Progress]":
+    """Show how far an embedding is, also when it is interrupted.
+
+    Yields:
+        What takes the photos done and the photos in all.
+
+    Raises:
+        Exit: If it was interrupted.
+    """
+    from geotoken.cli.terminal import ProgressBar
+    from geotoken.gallery.build import SHARD_SIZE
+
+    num_kept = num_photos = 0
+
+    def progress(num_done: int, total: int) -> None:
+        nonlocal num_kept, num_photos
+        num_kept, num_photos = num_done if num_done == total else num_done - num_done % SHARD_SIZE, total
+        bar.set(num_done, total)
+        if num_done == total:
+            bar.wait(_INDEXING)
+
+    try:
+        with ProgressBar("Embedding") as bar:
+            bar.wait("Reading the source")
+            yield progress
+    except KeyboardInterrupt as stop:
+        so_far = f": {num_kept:,} of {num_photos:,} photos are kept" if num_photos else ""
+        print_error(f"interrupted{so_far}; the same command with --resume goes on from there")
+        raise typer.Exit(INTERRUPTED) from stop
 
 
 def _tell_build(report: "BuildReport", folder: Path, verb: str, json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +43,7 @@ class ProgressBar:
     def __init__(self, label: str) -> None:
         console = _Console(stderr=True)
         self._progress: Progress | None = None
+        self._waiting: Status | None = None
         if console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -63,8 +65,26 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end_waiting()
         if self._progress is not None:
             self._progress.stop()
+
+    def wait(self, what: str) -> None:
+        """Show what is being done where it cannot be counted, until `set` is called.
+
+        Args:
+            what: It, as in "Making the index".
+        """
+        if self._progress is not None:
+            self._end_waiting()
+            self._progress.stop()
+            self._waiting = Status(f"{what} ...", console=self._progress.console)
+            self._waiting.start()
+
+    def _end_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
 
     def set(self, num_done: int, total: int) -> None:
         """Show how many are done.
@@ -74,6 +94,9 @@ class ProgressBar:
             total: Photos in all.
         """
         if self._progress is not None:
+            if self._waiting is not None:
+                self._end_waiting()
+                self._progress.start()
             self._progress.update(self._task, completed=num_done, total=total, visible=total > FEW)
 
     @contextmanager
@@ -86,9 +109,25 @@ class ProgressBar:
         if self._progress is None:
             yield
             return
+        self._end_waiting()
         self._progress.stop()
         yield
         self._progress.start()
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on stderr, where that is a terminal, what is being done where it cannot be counted.
+
+    Args:
+        what: It, as in "Making the index".
+
+    Yields:
+        Once, for the doing.
+    """
+    with ProgressBar(what) as bar:
+        bar.wait(what)
+        yield
 
 
 class JsonArray:

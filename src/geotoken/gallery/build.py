@@ -6,8 +6,9 @@ Owns reading, embedding and reporting what could not be used; must not know whic
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,18 +18,19 @@ from numpy.typing import NDArray
 from geotoken.errors import ImageError, InputError
 from geotoken.gallery.index import Gallery, to_units
 from geotoken.gallery.kinds import choose_kind
+from geotoken.gallery.lock import changing
 from geotoken.gallery.shards import Shards
 from geotoken.gallery.sidecars import takeout_position, xmp_position
-from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source
+from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source, stamp
 from geotoken.gallery.table import GalleryTable, hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
-from geotoken.images.read import read
+from geotoken.images.read import printable, read
 from geotoken.manifest import MANIFEST_NAME
 
 BATCH_SIZE = 16
 """Photos read and embedded at once; bounds memory whatever the size of the source."""
 
-SHARD_SIZE = 32 * BATCH_SIZE
+SHARD_SIZE = 8 * BATCH_SIZE
 """Photos of one part of an unfinished build: what a killed build loses at most."""
 
 Progress = Callable[[int, int], None]
@@ -95,46 +97,52 @@ def build_gallery(
     """Make a gallery folder of photos whose position is known.
 
     What has been embedded is kept in `OUT.partial` until the gallery is there. A build that goes on with it
-    gives the same gallery as one that was never stopped.
+    gives the same gallery as one that was never stopped; photos and sidecars that were changed since, by size
+    or time, are read again, and so are those that follow them.
 
     Args:
         source: A folder of photos, a CSV file, or GeoJSON; see `geotoken.gallery.sources.open_source`. Photos
             of a folder have a position in an XMP sidecar, in their EXIF or in the JSON of Google Takeout; the
             first of these counts.
         encoder: What turns photos into vectors.
-        out: The gallery folder to make, outside the source.
+        out: The gallery folder to make, outside the source if that is a folder.
         overwrite: Whether a gallery that is already there may be replaced, and an unfinished build dropped.
         resume: Whether to go on with an unfinished build of the same source; if there is none, a new one
             begins.
         index: How the gallery is searched: "auto" to choose by size, "exact", "hnsw" or "ivfpq".
-        progress: Called with (photos done, photos in all) after each batch.
+        progress: Called with (photos done, photos in all) after each batch, and before the first of a build
+            that goes on.
 
     Returns:
         How many photos were added, and which were not and why.
 
     Raises:
-        InputError: The source cannot be read or none of its photos can be used, `out` may not be replaced, or
-            there is an unfinished build.
+        InputError: The source cannot be read or none of its photos can be used, `out` may not be replaced,
+            there is an unfinished build, or another run is changing the gallery.
         ArtifactError: The gallery cannot be written.
     """
+    out = Path(out)
     opened = open_source(source)
     choose_kind(index, 1)
-    out = Path(out)
     check_destination(out, overwrite=overwrite)
-    fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE}"
-    shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=overwrite)
-    report = _embed(opened, encoder, shards, {}, progress)
-    if not report.num_added:
-        shards.remove()
-        first = report.errors[0]
-        raise InputError(
-            f"none of the {len(report.errors)} photos of {source} can be used; "
-            f"the first, {first.image}: {first.reason}"
+    _check_apart(Path(source), out)
+    with suppress(OSError):  # what is wrong with it is told below
+        out.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with changing(out):
+        fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE}"
+        shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=overwrite)
+        report = _embed(opened, encoder, shards, {}, progress)
+        if not report.num_added:
+            shards.remove()
+            first = report.errors[0]
+            raise InputError(
+                f"none of the {len(report.errors)} photos of {source} can be used; "
+                f"the first, {first.image}: {first.reason}"
+            )
+        write_gallery(
+            out, _pieces(shards), encoder_name=encoder.name, dim=encoder.dim, kind=index, overwrite=overwrite
         )
-    write_gallery(
-        out, _pieces(shards), encoder_name=encoder.name, dim=encoder.dim, kind=index, overwrite=overwrite
-    )
-    shards.remove()
+        shards.remove()
     return report
 
 
@@ -161,24 +169,37 @@ def add_photos(
         How many photos were added, and which were not and why; a photo that the gallery has is a duplicate.
 
     Raises:
-        InputError: The source cannot be read, or there is an unfinished addition.
+        InputError: The source cannot be read, there is an unfinished addition, or another run is changing the
+            gallery.
         ArtifactError: The gallery is damaged, was made by another encoder, or cannot be written.
     """
     opened = open_source(source)
-    gallery = Gallery.load(folder)
+    with changing(Path(folder)):
+        return _add(Path(folder), opened, encoder, resume, index, progress)
+
+
+def _add(
+    out: Path,
+    source: Source,
+    encoder: ImageEncoder,
+    resume: bool,
+    index: str | None,
+    progress: Progress | None,
+) -> BuildReport:
+    """Add the photos of a source to a gallery that nobody else is changing."""
+    gallery = Gallery.load(out)
     gallery.check_encoder(encoder.name, encoder.dim)
     kind = kept_kind(gallery) if index is None else index
     choose_kind(kind, 1)
-    out = Path(folder)
     version = hashlib.sha256((out / MANIFEST_NAME).read_bytes()).hexdigest()
-    fingerprint = f"{opened.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE} {version}"
+    fingerprint = f"{source.fingerprint} {encoder.name} {encoder.dim} {SHARD_SIZE} {version}"
     shards = Shards.open(_partial(out), fingerprint, resume=resume, discard=False)
     known = {
         hash_bytes(digest): name
         for digest, name in zip(gallery.table.sha256, gallery.table.id, strict=True)
         if digest
     }
-    report = _embed(opened, encoder, shards, known, progress)
+    report = _embed(source, encoder, shards, known, progress)
     if report.num_added:
         write_gallery(
             out,
@@ -234,10 +255,13 @@ def _embed(
     source: Source, encoder: ImageEncoder, shards: Shards, known: dict[bytes, str], progress: Progress | None
 ) -> BuildReport:
     """Embed what is not in the shards yet, and report on all of them."""
+    shards.keep(_num_unchanged(source, shards))
     reader = _Reader(encoder.min_side, known)
     for record in shards.records():
         reader.remember(record["rows"])
-    done = shards.num_shards * SHARD_SIZE
+    done = min(shards.num_shards * SHARD_SIZE, source.num_entries)
+    if done and progress is not None:
+        progress(done, source.num_entries)
     for vectors, record in _embed_parts(source, done, encoder, reader, progress):
         shards.append(vectors, record)
     num_added = 0
@@ -250,12 +274,36 @@ def _embed(
     return BuildReport(num_added, errors, duplicates, source.unused_columns)
 
 
+def _check_apart(source: Path, out: Path) -> None:
+    """Refuse a gallery among the photos it is made of.
+
+    Raises:
+        InputError: It would lie in the source.
+    """
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"the gallery {out} would lie in {source}, the folder of photos; put it elsewhere")
+
+
+def _num_unchanged(source: Source, shards: Shards) -> int:
+    """Parts from the first whose photos and sidecars are as they were when they were embedded.
+
+    A part after a changed one is none of them: what is a duplicate depends on what came before.
+    """
+    parts = zip(shards.records(), _parts(source.entries()), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].get("stamp") == stamp(pair[1]), parts))
+
+
+def _parts(entries: Iterator[Entry | BuildError]) -> Iterator[list[Entry | BuildError]]:
+    while part := list(islice(entries, SHARD_SIZE)):
+        yield part
+
+
 def _embed_parts(
     source: Source, num_done: int, encoder: ImageEncoder, reader: "_Reader", progress: Progress | None
 ) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
     """Vectors and record of each `SHARD_SIZE` entries of a source, after the first `num_done`."""
-    remaining = islice(source.entries(), num_done, None)
-    while part := list(islice(remaining, SHARD_SIZE)):
+    for part in _parts(islice(source.entries(), num_done, None)):
+        before = stamp(part)
         blocks = [np.empty((0, encoder.dim), dtype=np.float32)]
         for entries in _batches(part):
             pixels = list(reader.read_all(entries))
@@ -264,7 +312,7 @@ def _embed_parts(
             num_done += len(entries)
             if progress is not None:
                 progress(num_done, source.num_entries)
-        yield np.concatenate(blocks), reader.take_record()
+        yield np.concatenate(blocks), reader.take_record() | {"stamp": before}
 
 
 def _batches(entries: Sequence[Entry | BuildError]) -> Iterator[Sequence[Entry | BuildError]]:
@@ -296,7 +344,8 @@ class _Reader:
             try:
                 pixels = self._read(entry)
             except ImageError as error:
-                self._errors.append(BuildError(entry.name, str(error)))
+                reason = str(error).removeprefix(f"cannot read {printable(entry.path)}: ")
+                self._errors.append(BuildError(entry.name, reason))
                 continue
             if pixels is not None:
                 yield pixels

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.errors import ArtifactError, InputError
+from geotoken.errors import ArtifactError, InputError, reason_of
 from geotoken.files import read_json
 from geotoken.gallery.kinds import KINDS, ApproximateIndex, Effort, ExactIndex, make_exact, read_index
 from geotoken.gallery.search import Exclusion, Neighbors, search_index
@@ -101,8 +101,9 @@ class Gallery:
             effort = None if isinstance(described, str) else _read_effort(described)
             faiss_index = read_index(root / INDEX_NAME, "exact" if effort is None else described["kind"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
-            reason = " ".join(str(error).split())
-            raise ArtifactError(f"{root} is not a gallery ({reason}); fetch or build it again") from error
+            raise ArtifactError(
+                f"{root} is not a gallery ({reason_of(error)}); fetch or build it again"
+            ) from error
         index: ExactIndex | ApproximateIndex
         if effort is None:
             index, table = ExactIndex(faiss_index), GalleryTable.read(root / TABLE_NAME)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.files import ARRAY_DAMAGE
+from geotoken.files import ARRAY_DAMAGE, replacing, write_whole
 
 KIND = "geotoken-gallery-partial"
 """What `build.json` of a partial folder calls it."""
@@ -68,7 +68,7 @@ class Shards:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            _write(state, json.dumps({"format": KIND, "fingerprint": fingerprint}).encode())
+            write_whole(state, json.dumps({"format": KIND, "fingerprint": fingerprint}).encode())
         except OSError as error:
             raise ArtifactError(_cannot_write(folder, error)) from error
         return shards
@@ -85,11 +85,9 @@ class Shards:
         """
         vectors_path, record_path = self._paths(self.num_shards)
         try:
-            with vectors_path.open("wb") as file:
+            with replacing(vectors_path) as beside, beside.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            _write(record_path, json.dumps(record).encode())
+            write_whole(record_path, json.dumps(record).encode())
         except OSError as error:
             raise ArtifactError(_cannot_write(self._folder, error)) from error
         self.num_shards += 1
@@ -111,6 +109,14 @@ class Shards:
         """
         for number in range(self.num_shards):
             yield np.load(self._paths(number)[0], allow_pickle=False)
+
+    def keep(self, num_shards: int) -> None:
+        """Do without the last parts; those that follow are written over them.
+
+        Args:
+            num_shards: How many to keep, from the first.
+        """
+        self.num_shards = min(self.num_shards, num_shards)
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -139,16 +145,6 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _cannot_write(folder: Path, error: OSError) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from geotoken.errors import ImageError
+from geotoken.errors import ImageError, reason_of
 from geotoken.images.read import printable
 
 MAX_BYTES = 16 << 20
@@ -99,6 +99,19 @@ def takeout_position(photo: Path) -> Position | None:
     return None
 
 
+def sidecars_of(photo: Path) -> Iterator[Path]:
+    """What may say where a photo was taken, whether it says so or not.
+
+    Args:
+        photo: The photo's path.
+
+    Yields:
+        Its sidecars that exist, those of XMP first.
+    """
+    yield from _existing(photo.parent, _xmp_names(photo.name))
+    yield from _existing(photo.parent, _takeout_names(photo.name))
+
+
 def _xmp_names(name: str) -> Iterator[str]:
     stem = os.path.splitext(name)[0]
     for base in (name, stem):
@@ -172,7 +185,7 @@ def _parse_xmp(path: Path) -> dict[str, str]:
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise SidecarError(_message(path, f"it is not XML: {' '.join(str(error).split())}")) from error
+        raise SidecarError(_message(path, f"it is not XML: {reason_of(error)}")) from error
     return found
 
 

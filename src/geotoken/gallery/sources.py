@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geotoken.errors import InputError
+from geotoken.errors import InputError, reason_of
 from geotoken.files import check_regular, read_regular
+from geotoken.gallery.sidecars import sidecars_of
 from geotoken.geo import check_lat_lng
 from geotoken.images.read import find_images, printable
 
@@ -109,6 +110,28 @@ def list_source(entries: Sequence[Entry]) -> Source:
     return Source(
         num_entries=len(entries), unused_columns=[], fingerprint=digest, entries=lambda: iter(entries)
     )
+
+
+def stamp(entries: Sequence[Entry | BuildError]) -> str:
+    """Tell whether photos or their sidecars were changed, without reading them.
+
+    Args:
+        entries: Some entries of a source.
+
+    Returns:
+        A hash of the size and time of change of each photo, and of each sidecar that would be asked.
+    """
+    digest = hashlib.sha256()
+    for entry in entries:
+        if isinstance(entry, BuildError):
+            continue
+        for path in (entry.path, *(() if entry.position else sidecars_of(entry.path))):
+            try:
+                status = path.stat()
+                digest.update(f"{status.st_size} {status.st_mtime_ns} {path.name!a}\n".encode())
+            except (OSError, ValueError):  # ValueError: a null byte in the path
+                digest.update(b"none\n")
+    return digest.hexdigest()
 
 
 def _open_folder(folder: Path) -> Source:
@@ -280,4 +303,4 @@ def _digest(parts: Sequence[str] | Iterator[str], path: Path | None = None) -> s
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not text in UTF-8"
-    return getattr(error, "strerror", None) or " ".join(str(error).split())
+    return getattr(error, "strerror", None) or reason_of(error)

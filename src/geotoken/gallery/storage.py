@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.errors import ArtifactError
+from geotoken.errors import ArtifactError, reason_of
 from geotoken.files import ARRAY_DAMAGE
 
 _TEXT_TYPES = {str, type(None)}
@@ -38,9 +38,8 @@ class VectorFile:
             self._start = int(header.offset)
             self._file = path.open("rb", buffering=0)
         except ARRAY_DAMAGE as error:
-            reason = " ".join(str(error).split())
             raise ArtifactError(
-                f"{path} holds no vectors ({reason}); fetch or build the gallery again"
+                f"{path} holds no vectors ({reason_of(error)}); fetch or build the gallery again"
             ) from error
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)

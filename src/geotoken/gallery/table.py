@@ -3,7 +3,6 @@
 Owns the columns and their files; must not know vectors or how they are searched.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken.duck import connect, literal
 from geotoken.errors import ArtifactError, InputError
 from geotoken.files import ARRAY_DAMAGE
 from geotoken.gallery.storage import StoredStrings, TextFile, TextWriter
@@ -143,8 +143,8 @@ class GalleryTable:
         import duckdb
 
         try:
-            with _connect() as connection:
-                rows = connection.execute(f"select {_selection()} from read_parquet(?)", [_pattern(path)])
+            with connect() as connection:
+                rows = connection.execute(f"select {_selection()} from read_parquet(?)", [literal(path)])
                 columns = rows.fetchnumpy()
             return cls(**{name: _without_mask(name, values) for name, values in columns.items()})
         except (duckdb.Error, InputError) as error:
@@ -164,7 +164,7 @@ class TableWriter:
         self._coordinates: list[NDArray[np.float64]] = []
         self._texts = TextWriter(folder / TEXT_NAME)
         self._parts: list[Path] = []
-        self._connection = _connect()
+        self._connection = connect()
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +201,7 @@ class TableWriter:
         Raises:
             ArtifactError: A file cannot be written.
         """
-        parts = [_pattern(part) for part in self._parts]
+        parts = [literal(part) for part in self._parts]
         self._write("select * from read_parquet(?)", [parts], self._folder / TABLE_NAME)
         for part in self._parts:
             part.unlink()
@@ -268,26 +268,6 @@ def hash_bytes(sha256: str) -> bytes:
         raise ArtifactError(
             f"a photo of the gallery has the hash {sha256[:80]!r}, which is none; fetch or build it again"
         ) from None
-
-
-def _connect() -> Any:
-    """A DuckDB session in memory that loads no extension.
-
-    With the setting below, columns of dtype object are text and not analysed: older releases need pandas to
-    analyse them, and take a column of None for one of integers.
-    """
-    import duckdb
-
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    )
-    connection.execute("set pandas_analyze_sample = 0")
-    return connection
-
-
-def _pattern(path: Path) -> str:
-    """A path that is meant as it is: `read_parquet` takes a pattern, so special characters are escaped."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))
 
 
 def _selection() -> str:

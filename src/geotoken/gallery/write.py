@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.errors import ArtifactError, InputError
-from geotoken.files import read_json
+from geotoken.errors import ArtifactError, InputError, reason_of
+from geotoken.files import read_json, sync
 from geotoken.gallery.kinds import choose_kind, make_approximate, make_exact, tune
 from geotoken.gallery.storage import BLOCK_ROWS, VectorFile, write_vectors
 from geotoken.gallery.table import GalleryTable, TableWriter
@@ -50,7 +50,7 @@ def write_gallery(
     """Write a gallery folder; memory does not grow with the rows, but for an exact index.
 
     The files are written to a temporary folder beside it, which then takes its place: until that moment an
-    old gallery is as it was.
+    old gallery is as it was. They are on the disk before that, so that what they were made of may be removed.
 
     Args:
         folder: The folder to make; its parent is made if needed.
@@ -89,11 +89,13 @@ def write_gallery(
         (temporary / CONFIG_NAME).write_text(text, encoding="utf-8")
         (temporary / _RAW_NAME).unlink()
         write_manifest(temporary, kind=KIND, format_version=1 if chosen == "exact" else FORMAT_VERSION)
+        for path in (*temporary.iterdir(), temporary):
+            sync(path)
         put_in_place(temporary, root)
+        sync(root.parent)
     except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise ArtifactError(
-            f"gallery {root} cannot be written ({reason}); check space and permissions"
+            f"gallery {root} cannot be written ({reason_of(error)}); check space and permissions"
         ) from error
     finally:
         if temporary is not None:

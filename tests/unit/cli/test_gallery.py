@@ -138,3 +138,14 @@ def test_a_gallery_gets_another_index(gallery):
     result = run("reindex", gallery, "--index", "fast")
     assert result.exit_code == 2
     assert "index kind 'fast' is unknown; choose auto, exact, hnsw, ivfpq" in result.stderr
+
+
+def test_a_photo_is_removed_by_its_hash(tmp_path):
+    rows = [{"id": "a", "lat": 1.0, "lng": 2.0, "sha256": digit * 64} for digit in "bc"]
+    gallery = Gallery.from_vectors(np.eye(2, 8, dtype=np.float32), GalleryTable.from_rows(rows), "enc")
+    gallery.save(tmp_path / "g")
+    refused = run("remove", tmp_path / "g", "--id", "a")
+    assert refused.exit_code == 2
+    assert "have the id a: bbbbbbbbbbbb at" in refused.stderr
+    assert run("remove", tmp_path / "g", "--sha256", "b" * 12).exit_code == 0
+    assert list(Gallery.load(tmp_path / "g").table.sha256) == ["c" * 64]

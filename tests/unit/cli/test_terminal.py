@@ -74,6 +74,26 @@ def test_a_progress_bar_is_silent_where_stderr_is_no_terminal(capsys):
     assert capsys.readouterr() == ("result\n", "")
 
 
+def test_what_cannot_be_counted_is_named_until_it_can(monkeypatch):
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with terminal.ProgressBar("Locating") as bar:
+        bar.wait("Looking")
+        bar.set(1, 100)
+        bar.set(100, 100)
+        bar.wait("Cleaning")
+        with bar.paused():
+            pass
+    places = [stderr.getvalue().index(word) for word in ("Looking ...", "Locating", "Cleaning ...")]
+    assert places == sorted(places)
+
+
+def test_waiting_is_silent_where_stderr_is_no_terminal(capsys):
+    with terminal.waiting("Looking"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_console_is_plain_where_stdout_is_no_terminal(capsys):
     terminal.stdout().print("[bold red]answer[/]")
     assert capsys.readouterr().out == "answer\n"

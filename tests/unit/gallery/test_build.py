@@ -10,6 +10,7 @@ from PIL.TiffImagePlugin import IFDRational
 from geotoken.errors import ArtifactError, InputError
 from geotoken.gallery import build
 from geotoken.gallery.build import BATCH_SIZE, add_photos, build_gallery, embed_entries, kept_kind
+from geotoken.gallery.edit import merge_galleries, reindex_gallery, remove_photos
 from geotoken.gallery.index import Gallery
 
 
@@ -122,8 +123,8 @@ def test_a_csv_gives_positions_and_credits(tmp_path):
         ("a.png,5", "its lng is empty"),
         (",5,5,", "its image is empty"),
         ("a.png,5,5,me,more", "more cells than the header"),
-        ("nowhere.png,5,5,", "nowhere.png"),
-        ("broken.png,5,5,", "broken.png"),
+        ("nowhere.png,5,5,", "there is no such file"),
+        ("broken.png,5,5,", "the file is damaged"),
     ],
 )
 def test_a_bad_row_is_reported_with_its_reason_and_the_others_stay(tmp_path, line, reason):
@@ -135,6 +136,7 @@ def test_a_bad_row_is_reported_with_its_reason_and_the_others_stay(tmp_path, lin
     assert report.num_added == 1
     assert len(report.errors) == 1
     assert reason in report.errors[0].reason
+    assert report.errors[0].image not in report.errors[0].reason
     assert report.errors[0].image in {"list.csv line 2", "nowhere.png", "broken.png"}
 
 
@@ -177,14 +179,25 @@ def test_an_occupied_destination_is_refused_before_any_photo_is_read(tmp_path):
     assert build_gallery(tmp_path / "photos", encoder, tmp_path / "out", overwrite=True).num_added == 1
 
 
+@pytest.mark.parametrize("out", ["photos/g", "photos/sub/../new/g", "link/g"])
+def test_a_gallery_among_its_photos_is_refused(tmp_path, out):
+    photo = make_photo(tmp_path / "photos" / "a.jpg", RED, gps=(60, 60))
+    (tmp_path / "link").symlink_to(photo.parent)
+    with pytest.raises(InputError, match=r"would lie in .*photos, the folder of photos; put it elsewhere"):
+        build_gallery(tmp_path / "photos", MeanColor(), tmp_path / out)
+    assert list(photo.parent.iterdir()) == [photo]
+    write_csv(photo.parent / "list.csv", "image,lat,lng\na.jpg,1,2\n")
+    assert build_gallery(photo.parent / "list.csv", MeanColor(), photo.parent / "g").num_added == 1
+
+
 def test_photos_come_in_bounded_batches_no_larger_than_needed(tmp_path):
-    num_photos = 2 * BATCH_SIZE + 1
+    photos, num_photos = tmp_path / "photos", 2 * BATCH_SIZE + 1
     for i in range(num_photos):
-        make_photo(tmp_path / f"{i:02}.jpg", (i, 255 - i, 0), gps=(i + 1, i), size=(400, 300))
-    (tmp_path / "05.jpg").write_bytes(b"")
+        make_photo(photos / f"{i:02}.jpg", (i, 255 - i, 0), gps=(i + 1, i), size=(400, 300))
+    (photos / "05.jpg").write_bytes(b"")
     encoder, seen = MeanColor(), []
     report = build_gallery(
-        tmp_path, encoder, tmp_path / "out", progress=lambda done, total: seen.append((done, total))
+        photos, encoder, tmp_path / "out", progress=lambda done, total: seen.append((done, total))
     )
     assert report.num_added == num_photos - 1
     assert encoder.batch_sizes == [BATCH_SIZE - 1, BATCH_SIZE, 1]
@@ -246,7 +259,7 @@ def test_a_build_killed_anywhere_and_resumed_equals_one_that_was_not(tmp_path, m
     )
     assert report == whole
     assert len(encoder.batch_sizes) == 3  # 2 shards of 2 batches were kept, of 7 batches
-    assert seen[0] == (5 * BATCH_SIZE, 6 * BATCH_SIZE + 3)
+    assert [done for done, _ in seen] == [4 * BATCH_SIZE, 5 * BATCH_SIZE, 6 * BATCH_SIZE, 6 * BATCH_SIZE + 3]
     check_same_folders(tmp_path / "whole", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos", "whole"]
 
@@ -266,6 +279,48 @@ def test_a_build_killed_while_the_gallery_is_written_keeps_what_was_embedded(tmp
     encoder = MeanColor()
     assert build_gallery(photos, encoder, tmp_path / "out", resume=True).num_added == 8
     assert encoder.batch_sizes == []
+
+
+def mend_photo(photos):
+    make_photo(photos / "005.jpg", BLUE, gps=(5, 5))
+
+
+def mend_sidecar(photos):
+    write_xmp(photos / "020.jpg.xmp", "10,30N", "20,0W")
+
+
+def remove_sidecar(photos):
+    (photos / "021.xmp").unlink()
+
+
+def touch_photo(photos):
+    os.utime(photos / "039.jpg", ns=(5, 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "num_batches"), [(mend_photo, 3), (mend_sidecar, 2), (remove_sidecar, 2), (touch_photo, 1)]
+)
+def test_what_was_changed_since_is_read_again_when_a_build_goes_on(
+    tmp_path, monkeypatch, change, num_batches
+):
+    monkeypatch.setattr(build, "SHARD_SIZE", BATCH_SIZE)
+    photos = make_photos(tmp_path / "photos", 3 * BATCH_SIZE)
+    (photos / "020.jpg.xmp").write_text("torn")
+    write_xmp(photos / "021.xmp", "1,0N", "2,0W")
+
+    def kill(*_arguments, **_more):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_gallery", kill)
+        with pytest.raises(Killed):
+            build_gallery(photos, MeanColor(), tmp_path / "out")
+    change(photos)
+    encoder = MeanColor()
+    report = build_gallery(photos, encoder, tmp_path / "out", resume=True)
+    assert len(encoder.batch_sizes) == num_batches
+    assert report == build_gallery(photos, MeanColor(), tmp_path / "whole")
+    check_same_folders(tmp_path / "whole", tmp_path / "out")
 
 
 def test_a_resumed_build_of_another_source_is_refused(tmp_path, monkeypatch):
@@ -402,3 +457,33 @@ def test_a_name_that_is_not_unicode_is_an_error_of_its_photo(tmp_path):
     report = build_gallery(tmp_path / "photos", MeanColor(), tmp_path / "out")
     assert report.num_added == 1
     assert [error.image for error in report.errors] == [r"'\udcff.jpg'"]
+
+
+def test_nothing_else_changes_a_gallery_while_photos_are_added(tmp_path):
+    pytest.importorskip("fcntl")
+    make_photo(tmp_path / "first" / "a.jpg", RED, gps=(60, 60))
+    make_photo(tmp_path / "first" / "b.jpg", GREEN, gps=(60, 60))
+    make_photo(tmp_path / "second" / "c.jpg", BLUE, gps=(60, 60))
+    folder = tmp_path / "g"
+    build_gallery(tmp_path / "first", MeanColor(), folder)
+    changes = [
+        lambda: remove_photos(folder, ids=["a.jpg"]),
+        lambda: merge_galleries(folder, [folder, folder], overwrite=True),
+        lambda: reindex_gallery(folder, index="hnsw"),
+        lambda: add_photos(folder, tmp_path / "second", MeanColor(), resume=True),
+        lambda: build_gallery(tmp_path / "second", MeanColor(), folder, overwrite=True),
+    ]
+    refused = []
+
+    def meanwhile(_done, _total):
+        for change in changes:
+            with pytest.raises(InputError, match="another run is changing the gallery"):
+                change()
+            refused.append(change)
+
+    add_photos(folder, tmp_path / "second", MeanColor(), progress=meanwhile)
+    assert refused == changes
+    assert list(Gallery.load(folder).table.id) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "g", "second"]
+    remove_photos(folder, ids=["a.jpg"])
+    assert list(Gallery.load(folder).table.id) == ["b.jpg", "c.jpg"]

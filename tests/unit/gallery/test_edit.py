@@ -67,6 +67,30 @@ def test_a_removal_that_makes_no_sense_changes_nothing(folder, what, message):
     check_rows(folder, range(30))
 
 
+def test_an_id_that_comes_twice_is_refused_and_a_hash_tells_the_photos_apart(tmp_path):
+    rows = [
+        {"id": name, "lat": lat, "lng": 0.5, "sha256": digit * 64}
+        for name, lat, digit in (("a", 1, "b"), ("same", 2, "c"), ("same", 3, "d"), ("z", 4, "e"))
+    ]
+    gallery = Gallery.from_vectors(np.eye(4, D, dtype=np.float32), GalleryTable.from_rows(rows), "fake")
+    gallery.save(tmp_path / "g")
+    message = (
+        r"2 photos of .*g have the id same: c{12} at 2\.0000, 0\.5000, d{12} at 3\.0000, 0\.5000; "
+        r"nothing was removed; name one by these digits .*--sha256"
+    )
+    for ids in (["same"], ["a", "same"]):
+        with pytest.raises(InputError, match=message):
+            remove_photos(tmp_path / "g", ids=ids)
+    for bad, message in (("d" * 11, "too short"), ("d" * 13 + "0", "has the sha256 d{13}0; nothing")):
+        with pytest.raises(InputError, match=message):
+            remove_photos(tmp_path / "g", hashes=[bad])
+    assert Gallery.load(tmp_path / "g").size == 4
+    assert remove_photos(tmp_path / "g", hashes=["D" * 12]).num_removed == 1
+    assert list(Gallery.load(tmp_path / "g").table.lat) == [1, 2, 4]
+    assert remove_photos(tmp_path / "g", ids=["same"], hashes=["e" * 64]).num_removed == 2
+    assert list(Gallery.load(tmp_path / "g").table.id) == ["a"]
+
+
 def test_galleries_are_merged_in_order_and_equal_files_come_once(folder, tmp_path):
     make_gallery(tmp_path / "h", range(28, 40))
     make_gallery(tmp_path / "i", [39, 41, 40])

@@ -1,3 +1,4 @@
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -122,3 +123,27 @@ def test_nothing_but_a_gallery_is_ever_overwritten(tmp_path):
     check_destination(tmp_path / "empty", overwrite=False)
     make_gallery().save(tmp_path / "empty")
     assert Gallery.load(tmp_path / "empty").size == N
+
+
+def test_all_files_are_on_the_disk_before_they_take_the_place_of_others(tmp_path, monkeypatch):
+    synced, swaps = set(), []
+    fsync, swap = os.fsync, write.put_in_place
+
+    def remember(fd):
+        synced.add(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    def check(temporary, folder):
+        assert {path.stat().st_ino for path in (*temporary.iterdir(), temporary)} <= synced
+        synced.clear()
+        swap(temporary, folder)
+        swaps.append(folder)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    monkeypatch.setattr(write, "put_in_place", check)
+    table = GalleryTable.from_rows([{"id": "a", "lat": 1.0, "lng": 2.0}])
+    pieces = [(np.ones((1, 4), dtype=np.float32) / 2, table)]
+    for kind in ("exact", "hnsw"):
+        write_gallery(tmp_path / kind, pieces, encoder_name="fake", dim=4, kind=kind)
+    assert [path.name for path in swaps] == ["exact", "hnsw"]
+    assert tmp_path.stat().st_ino in synced
