@@ -15,9 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
-from geotoken.cli.errors import INTERRUPTED, describe, print_error
+from geotoken.cli.errors import Terminated, describe, print_error
 from geotoken.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from geotoken.pipeline import Failure, LocateOptions, Locator
     from geotoken.prediction import Prediction
 
-TERMINATED: Final = 143
-"""SIGTERM, by the shells' convention of 128 plus the signal's number."""
-
 MOST_WORKERS: Final = 8
 """Processes started at most unless more are asked for: each takes some 250 MB."""
 
@@ -37,10 +32,6 @@ WITHOUT_EFFECT: Final = frozenset(
     {"paths", "out", "resume", "workers", "json", "debug", "map_file", "report", "offline"}
 )
 """Parameters of the command that do not change what is found; runs that differ in others are not joined."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came; like Ctrl-C, but of another exit code."""
 
 
 def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool, workers: int | None) -> None:
@@ -126,6 +117,30 @@ def choose_workers(workers: int | None, num_photos: int) -> int:
 
 
 @contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the body as Ctrl-C does, so that everything is closed in order.
+
+    Yields:
+        Once, for the body.
+
+    Raises:
+        Terminated: When the signal comes.
+    """
+
+    def end(number: int, frame: "FrameType | None") -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def in_processes(
     num_workers: int, locator: "Locator", options: "LocateOptions", loaded: Mapping[str, Any]
 ) -> "Iterator[Callable[[Iterable[Path]], Iterator[Prediction | Failure]]]":
@@ -172,27 +187,22 @@ def run(
         The number of photos that failed.
 
     Raises:
-        Exit: If the run was interrupted.
+        KeyboardInterrupt: If the run was interrupted, which has been said.
     """
     from geotoken.cli.terminal import JsonArray, ProgressBar
     from geotoken.pipeline import Failure
-    from geotoken.prediction import error_to_dict
 
     by_name = {_name(photo): photo for photo in photos}
     waiting = [by_name[name] for name in export.plan(list(by_name))]
     num_before = num_done = export.num_done
     num_failed = 0
     try:
-        with _terminable(), export, ProgressBar("Locating") as bar:
+        with export, ProgressBar("Locating") as bar:
             with JsonArray() if as_json else nullcontext() as array:
                 bar.set(num_done, len(photos))
                 for answer in locate(waiting):
                     failed = isinstance(answer, Failure)
-                    row = (
-                        error_to_dict(answer.image, describe(answer.error))
-                        if isinstance(answer, Failure)
-                        else answer.to_dict(top_k)
-                    )
+                    row = to_row(answer, top_k)
                     export.add(row)
                     num_done += 1
                     num_failed += failed
@@ -206,17 +216,35 @@ def run(
                                 show(answer)
                     bar.set(num_done, len(photos))
             export.finish()
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         print_error(
             f"interrupted: {num_done:,} of {len(photos):,} photos are done; "
             "the same command with --resume goes on from there"
         )
-        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
+        raise
     print(
         _summary(len(photos), num_before, num_failed, export.outputs),
         file=sys.stderr if as_json else sys.stdout,
     )
     return num_failed
+
+
+def to_row(answer: "Prediction | Failure", top_k: int) -> dict[str, Any]:
+    """An answer as an object of the `locate --json` array.
+
+    Args:
+        answer: A prediction, or why there is none.
+        top_k: Candidates and neighbors listed at most.
+
+    Returns:
+        JSON-ready values.
+    """
+    from geotoken.pipeline import Failure
+    from geotoken.prediction import error_to_dict
+
+    if isinstance(answer, Failure):
+        return error_to_dict(answer.image, describe(answer.error))
+    return answer.to_dict(top_k)
 
 
 def _summary(num_photos: int, num_before: int, num_failed: int, outputs: Sequence[Path]) -> str:
@@ -239,20 +267,3 @@ def _fingerprint(folder: Path) -> str:
 
 def _name(photo: "Path | Failure") -> str:
     return str(photo) if isinstance(photo, Path) else photo.image
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the body as Ctrl-C does."""
-
-    def end(number: int, frame: "FrameType | None") -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from geotoken.cli.batch import check_flags, check_no_input, choose_workers, in_processes, settings
+from geotoken.cli.batch import (
+    check_flags,
+    check_no_input,
+    choose_workers,
+    in_processes,
+    settings,
+    terminable,
+    to_row,
+)
 from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model, Offline
@@ -204,7 +212,7 @@ def locate(
 
     A photo that cannot be read is reported, and the others are located all the same.
     """
-    with exit_codes(debug), ExitStack() as cleanup:
+    with exit_codes(debug), terminable(), ExitStack() as cleanup:
         check_flags(out, resume=resume, together=together, workers=workers)
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import FEW
@@ -352,7 +360,6 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
     """Print the array; the number of failures is returned."""
     from geotoken.cli.terminal import JsonArray, ProgressBar
     from geotoken.pipeline import Failure
-    from geotoken.prediction import error_to_dict
 
     num_failed = 0
     with ProgressBar("Locating") as bar, JsonArray() as array:
@@ -361,10 +368,8 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
             with bar.paused():
                 if isinstance(answer, Failure):
                     num_failed += 1
-                    array.add(error_to_dict(answer.image, describe(answer.error)))
                     print_error(describe(answer.error))
-                else:
-                    array.add(answer.to_dict(top_k))
+                array.add(to_row(answer, top_k))
             bar.set(num_done, num_photos)
     return num_failed
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Pictures:
     """What `--map` and `--report` ask for; a context manager that finishes the files at its end.
 
-    After Ctrl-C the files show what was done until then. After an error they are given up.
+    After Ctrl-C or SIGTERM the files show what was done until then. After an error they are given up.
     """
 
     def __init__(self, map_file: str | None, report: str | None, paths: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ class Pictures:
         from geotoken.words import plural
 
         try:
-            if kind is None or kind is KeyboardInterrupt:
+            if kind is None or issubclass(kind, KeyboardInterrupt):
                 for writer in self._writers:
                     writer.close(interrupted=kind is not None)
                     photos = plural(writer.num_photos, "photo")
