@@ -90,6 +90,16 @@ def test_resuming_locates_what_is_new(locate, photos, tmp_path):
     assert "cannot be added to: its rows were made with other options" in again.stderr
 
 
+def test_an_edited_region_is_another_region(locate, photos, tmp_path):
+    out, region = tmp_path / "out.jsonl", tmp_path / "a.geojson"
+    square = {"type": "Polygon", "coordinates": [[[20, 20], [40, 20], [40, 40], [20, 40], [20, 20]]]}
+    region.write_text(json.dumps(square), encoding="utf-8")
+    locate(photos, "--out", out, "--within", region, code=4)
+    region.write_text(json.dumps(square).replace("40", "45"), encoding="utf-8")
+    again = locate(photos, "--out", out, "--within", region, "--resume", code=2)
+    assert "cannot be added to: its rows were made with other options" in again.stderr
+
+
 def test_workers_find_the_same(locate, photos, tmp_path):
     locate(photos, "--out", tmp_path / "one.jsonl", "--workers", 1, code=4)
     locate(photos, "--out", tmp_path / "two.jsonl", "--workers", 2, code=4)

@@ -34,7 +34,9 @@ WITHOUT_EFFECT: Final = frozenset(
 """Parameters of the command that do not change what is found; runs that differ in others are not joined."""
 
 
-def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool, workers: int | None) -> None:
+def check_flags(
+    outputs: Sequence[Path] | None, *, resume: bool, together: bool, workers: int | None, pictures: bool
+) -> None:
     """Refuse flags that do not fit each other, or files that cannot be written, before any work.
 
     Args:
@@ -42,6 +44,7 @@ def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool,
         resume: Whether `--resume` was given.
         together: Whether `--together` was given.
         workers: The value of `--workers`.
+        pictures: Whether `--map` or `--report` was given.
 
     Raises:
         InputError: If something does not fit.
@@ -54,6 +57,11 @@ def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool,
         )
     if resume and together:
         raise InputError("--resume does not go with --together: one answer needs all photos at once")
+    if resume and pictures:
+        raise InputError(
+            "--resume does not go with --map and --report, which would show only the photos of this run; "
+            "leave them out, or leave out --resume to locate and draw all photos anew"
+        )
     if outputs:
         from geotoken.exports import check_outputs
 
@@ -77,7 +85,7 @@ def check_no_input(destinations: Sequence[str | Path], inputs: Iterable[str | Pa
 
 
 def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -> dict[str, Any]:
-    """What decides the answers: flags as given, and hashes of the model and the gallery.
+    """What decides the answers: flags as given, and hashes of the model, the gallery and files of regions.
 
     Args:
         parameters: The command's parameters and their values.
@@ -92,6 +100,8 @@ def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -
         for name, value in sorted(parameters.items())
         if name not in WITHOUT_EFFECT and value is not None
     }
+    if parameters.get("within"):
+        found["--within"] = [_region(text) for text in parameters["within"]]
     found["--model"] = _fingerprint(model)
     if gallery is not None:
         found["--gallery"] = _fingerprint(gallery)
@@ -263,6 +273,16 @@ def _fingerprint(folder: Path) -> str:
     manifest = folder / "manifest.json"
     content = manifest.read_bytes() if manifest.is_file() else b""
     return f"{folder.resolve().name} {sha256(content).hexdigest()[:8]}"
+
+
+def _region(text: str) -> str:
+    """A region as given; of a file, its name and a hash of its content."""
+    from geotoken.regions.region import SUFFIXES
+
+    path = Path(text.strip())
+    if not path.name.lower().endswith(SUFFIXES):
+        return text
+    return f"{path.name} {sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
 def _name(photo: "Path | Failure") -> str:

@@ -213,7 +213,8 @@ def locate(
     A photo that cannot be read is reported, and the others are located all the same.
     """
     with exit_codes(debug), terminable(), ExitStack() as cleanup:
-        check_flags(out, resume=resume, together=together, workers=workers)
+        pictured = map_file is not None or report is not None
+        check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import FEW
         from geotoken.decoding import DecodingOptions

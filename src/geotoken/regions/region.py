@@ -22,7 +22,8 @@ from geotoken.regions.circle import HALF_EARTH_KM, Circle
 from geotoken.regions.shape import OUTSIDE, Bools, Relations, Shape
 
 _FORMS = "country=PE, bbox=WEST,SOUTH,EAST,NORTH, near=LAT,LNG,KM or the path of a .geojson file"
-_SUFFIXES = (".geojson", ".json")
+SUFFIXES = (".geojson", ".json")
+"""Endings by which `Region.parse` tells the path of a file."""
 _MAX_NAMED = 3  # members that the name of a union lists
 
 
@@ -157,7 +158,7 @@ class Region:
             InputError: If the text has none of these forms, or its values are refused.
         """
         text = text.strip()
-        if text.lower().endswith(_SUFFIXES):
+        if text.lower().endswith(SUFFIXES):
             return cls.geojson(text)
         kind, has_value, value = text.partition("=")
         kind = kind.strip().lower()
