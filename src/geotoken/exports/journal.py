@@ -152,8 +152,10 @@ class Journal:
 
     def delete(self) -> None:
         """Remove the file: the results are written."""
+        if fcntl is None:  # Windows removes no open file
+            self.close()
+        self.path.unlink(missing_ok=True)  # elsewhere while it is locked, before another run takes it up
         self.close()
-        self.path.unlink(missing_ok=True)
 
     def _create(self) -> None:
         """Begin the file.
@@ -193,6 +195,8 @@ class Journal:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"another run is writing {self.path}; wait until it has ended") from error
+        if os.fstat(self._fd).st_nlink == 0:  # removed between being opened and being locked
+            raise InputError(f"another run has just ended with {self.path}; give the same command again")
 
     def _header(self) -> bytes:
         return f"{to_json({'journal': _VERSION, 'settings': self.settings})}\n".encode()

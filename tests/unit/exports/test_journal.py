@@ -109,6 +109,30 @@ def test_a_second_run_is_kept_away(path, make_answer):
     assert len(opened(path).entries) == 1
 
 
+def test_a_journal_is_removed_while_it_is_locked(path, make_answer, monkeypatch):
+    pytest.importorskip("fcntl")
+    first = Journal(path, SETTINGS)
+    first.add(make_answer())
+    monkeypatch.setattr(first, "close", lambda: exists.append(path.exists()))
+    exists: list[bool] = []
+    first.delete()
+    assert exists == [False]
+
+
+def test_a_journal_that_was_removed_before_it_was_locked_is_not_gone_on_with(path, make_answer, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    first = Journal(path, SETTINGS)
+    first.add(make_answer())
+    first.close()
+
+    def late(fd, operation):
+        path.unlink(missing_ok=True)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(InputError, match="another run has just ended"):
+        opened(path)
+
+
 def test_answers_of_an_earlier_run_begin_a_journal(path, journal, make_answer):
     rows = list(journal.read(["b.jpg", "a.jpg"]))
     path.unlink()
