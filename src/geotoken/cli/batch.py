@@ -119,7 +119,8 @@ def choose_workers(workers: int | None, num_photos: int) -> int:
         One a CPU, up to `MOST_WORKERS`, where that is worth their start, else 1; never more than there are
         photos.
     """
-    from geotoken.parallel import WORTH_PROCESSES, num_cpus
+    from geotoken.images.embed import num_cpus
+    from geotoken.parallel import WORTH_PROCESSES
 
     if workers is None:
         workers = min(num_cpus(), MOST_WORKERS) if num_photos >= WORTH_PROCESSES else 1
