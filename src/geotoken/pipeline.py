@@ -37,6 +37,7 @@ from geotoken.prediction import Prediction
 from geotoken.protocol import Memory, TokenModel
 from geotoken.regions import Region
 from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weighted_thresholds
+from geotoken.words import DOUBTFUL, percent
 
 PhotoSource = str | os.PathLike[str] | bytes
 Guess = tuple[float, float] | tuple[float, float, float]
@@ -383,14 +384,20 @@ def _refuse_single(photos: object) -> None:
 
 
 def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:
-    if photo.gps is None:
-        return ()
-    lat, lng = photo.gps
-    distance_km = float(haversine_km(lat, lng, found.lat, found.lng))
-    return (
-        f"this file already carries GPS ({lat:.5f}, {lng:.5f}), {distance_km:,.1f} km from this answer; "
-        "it was not used as evidence",
-    )
+    remarks = []
+    if photo.gps is not None:
+        lat, lng = photo.gps
+        distance_km = float(haversine_km(lat, lng, found.lat, found.lng))
+        remarks.append(
+            f"this file already carries GPS ({lat:.5f}, {lng:.5f}), {distance_km:,.1f} km from this answer; "
+            "it was not used as evidence"
+        )
+    if found.region_probability is not None and found.region_probability < DOUBTFUL:
+        remarks.append(
+            f"the photo alone gives the region asked for {percent(found.region_probability)}; radii and "
+            "probabilities hold only if it was taken there"
+        )
+    return tuple(remarks)
 
 
 def _load_mixture(artifact: Artifact, head: str) -> MixtureModel:

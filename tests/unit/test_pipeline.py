@@ -6,6 +6,7 @@ from geotoken.errors import ArtifactError, ImageError, InputError
 from geotoken.gallery import Exclusion
 from geotoken.geo import haversine_km
 from geotoken.pipeline import Failure, LocateOptions, Locator, guess_evidence
+from geotoken.regions import Region
 from geotoken.selection import within_km
 
 HIMEJI = (34.8394, 134.6939)
@@ -119,6 +120,14 @@ def test_together_gives_one_answer_and_keeps_each_photos_neighbors(locator, exam
     assert (found[0].lat, found[0].lng, found[0].log_prob) == (found[2].lat, found[2].lng, found[2].log_prob)
     assert found[0].neighbors.id[0] != found[2].neighbors.id[0]
     assert all(isinstance(f, Failure) for f in locator.locate_together([bad]))
+
+
+def test_a_region_that_the_photo_speaks_against_is_a_remark(locator, photo):
+    far = locator.locate(photo, within=Region.near(-75, 0, 100))
+    assert far.region_probability < 0.02
+    (remark,) = far.warnings
+    assert remark.startswith("the photo alone gives the region asked for ")
+    assert locator.locate(photo, within=Region.bbox(-180, -90, 180, 90)).warnings == ()
 
 
 def test_gps_in_the_file_is_a_remark_and_no_evidence(locator, photo, tmp_path):
