@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from geotoken.cli.errors import describe
 from geotoken.errors import InputError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from geotoken.pictures import MapPage, Report
     from geotoken.pipeline import Failure
     from geotoken.prediction import Prediction
+    from geotoken.regions import Region
 
     Answer: TypeAlias = Prediction | Failure
 
@@ -88,12 +89,15 @@ class Pictures:
         """
         from geotoken.pipeline import Failure
 
+        held: Region | None = None
+        outline: dict[str, Any] | None = None
         for answer in answers:
             message = describe(answer.error) if isinstance(answer, Failure) else ""
             region = None if isinstance(answer, Failure) else answer.region
-            outline = None if region is None else region.to_geojson()
+            if self._writers and region is not None and region is not held:  # one for all answers of a run
+                held, outline = region, region.to_geojson()
             for writer in self._writers:
-                writer.add(answer, message, outline)
+                writer.add(answer, message, outline if region is not None else None)
             yield answer
 
     def _discard(self) -> None:

@@ -67,6 +67,8 @@ class MapPage:
         assets = inline_assets()
         self._assets = assets
         self._shown = False
+        self._region: Mapping[str, Any] | None = None
+        self._num_regions = 0
         self._file = open_part(self._part)
         self._file.write(map_head(assets, title="Where were these photos taken?", back=""))
 
@@ -78,14 +80,20 @@ class MapPage:
         Args:
             answer: The prediction, or why there is none.
             message: Why there is none, in one line; the error's own text if empty.
-            region: GeoJSON geometry that the answer was held to, or None.
+            region: GeoJSON geometry that the answer was held to, or None. One that many answers have in a row
+                is written once.
         """
         self.num_photos += 1
+        if region is not None and region is not self._region:
+            self._region = region
+            self._num_regions += 1
+            self._file.write(_json_block(script_json(dict(region)), f' id="region-{self._num_regions}"'))
+        outline = None if region is None else f"region-{self._num_regions}"
         jpeg = thumbnail(answer.image) if isinstance(answer, Prediction) else None
         picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}" if jpeg else None
         opened = not self._shown and isinstance(answer, Prediction)
         self._shown |= opened
-        self._file.write(photo_entry(answer, picture, message=message, region=region, opened=opened))
+        self._file.write(photo_entry(answer, picture, message=message, region=outline, opened=opened))
 
     def close(self, *, interrupted: bool = False) -> None:
         """Finish the page and put it in its place.
@@ -131,7 +139,7 @@ def photo_entry(
     picture: str | None,
     *,
     message: str = "",
-    region: Mapping[str, Any] | None = None,
+    region: Mapping[str, Any] | str | None = None,
     opened: bool = False,
 ) -> str:
     """A photo in the list of a map page: thumbnail, answer in words, and what its map shows.
@@ -140,7 +148,7 @@ def photo_entry(
         answer: The prediction, or why there is none.
         picture: URL of the thumbnail; None for none.
         message: Why there is none; the error's own text if empty.
-        region: GeoJSON geometry that the answer was held to, or None.
+        region: GeoJSON geometry that the answer was held to, the id of the element that has it, or None.
         opened: Whether its answer is shown from the start.
 
     Returns:

@@ -6,6 +6,7 @@ import pytest
 from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 from geotoken.pipeline import Failure
+from geotoken.regions import Region
 
 FAILED = Failure("gone.jpg", ImageError("cannot read gone.jpg"))
 
@@ -28,6 +29,16 @@ def test_both_are_written_and_said(tmp_path, capsys):
         f"wrote {tmp_path / 'report' / 'index.html'}, 2 photos",
     ]
     assert "cannot read gone.jpg" in (tmp_path / "m.html").read_text(encoding="utf-8")
+
+
+def test_the_region_of_many_answers_is_outlined_once(tmp_path, make_prediction, monkeypatch):
+    region, calls = Region.country("IN"), []
+    monkeypatch.setattr(Region, "to_geojson", lambda self: calls.append(self) or {"type": "Polygon"})
+    answer = make_prediction(region=region, region_probability=0.5)
+    with Pictures(str(tmp_path / "m.html"), None, []) as pictures:
+        list(pictures.watch([answer, FAILED, answer, answer]))
+    assert calls == [region]
+    assert (tmp_path / "m.html").read_text(encoding="utf-8").count('{"type":"Polygon"}') == 1
 
 
 def run_and_raise(pictures, error):
