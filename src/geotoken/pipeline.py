@@ -26,9 +26,9 @@ from geotoken.decoding import (
     score_prefixes,
 )
 from geotoken.errors import ImageError, InputError
-from geotoken.evidence import Evidence
+from geotoken.evidence import Evidence, Guess, guess_evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
-from geotoken.geo import check_lat_lng, haversine_km
+from geotoken.geo import haversine_km
 from geotoken.images.embed import Encoder
 from geotoken.images.read import Photo, read
 from geotoken.mixture import MixtureModel
@@ -40,7 +40,6 @@ from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weigh
 from geotoken.words import DOUBTFUL, percent
 
 PhotoSource = str | os.PathLike[str] | bytes
-Guess = tuple[float, float] | tuple[float, float, float]
 
 BATCH_SIZE = 16
 EPSILON = 3e-4
@@ -355,27 +354,6 @@ class _Found:
     posterior: Posterior
     region: Region | None
     region_probability: float | None
-
-
-def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
-    """Guesses as evidence.
-
-    Args:
-        guesses: (lat, lng) or (lat, lng, weight); weight is 1 when not given.
-
-    Returns:
-        Evidence without neighbors.
-
-    Raises:
-        InputError: If a guess is not two or three numbers, a coordinate is out of range, or a weight is not
-            greater than 0.
-    """
-    for guess in guesses:
-        if not isinstance(guess, Sequence) or len(guess) not in (2, 3) or isinstance(guess, str):
-            raise InputError(f"guess {guess!r} is not (lat, lng) or (lat, lng, weight); give a list of those")
-    lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
-    weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
-    return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
 
 
 def _refuse_single(photos: object) -> None:

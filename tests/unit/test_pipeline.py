@@ -5,7 +5,7 @@ from PIL import Image
 from geotoken.errors import ArtifactError, ImageError, InputError
 from geotoken.gallery import Exclusion
 from geotoken.geo import haversine_km
-from geotoken.pipeline import Failure, LocateOptions, Locator, guess_evidence
+from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.regions import Region
 from geotoken.selection import within_km
 
@@ -166,11 +166,6 @@ def test_errors_are_those_of_the_parts(locator, photo, tmp_path, tiny_model):
 def test_guesses_are_checked_before_work_begins(guess):
     with pytest.raises(InputError):
         LocateOptions(guesses=(guess,))
-
-
-def test_a_guess_weighs_one_unless_said_otherwise():
-    evidence = guess_evidence([(1.0, 2.0), (3.0, 4.0, 2.5)])
-    assert evidence.guess_weight.tolist() == [1.0, 2.5]
 
 
 def test_no_photos_give_no_answers(locator):

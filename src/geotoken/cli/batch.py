@@ -21,6 +21,7 @@ from geotoken.errors import InputError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from geotoken.cli.terminal import JsonArray
     from geotoken.exports import Export
     from geotoken.pipeline import Failure, LocateOptions, Locator
     from geotoken.prediction import Prediction
@@ -219,12 +220,7 @@ def run(
                     num_failed += failed
                     if failed or array or show:
                         with bar.paused():
-                            if failed:
-                                print_error(row["error"])
-                            if array:
-                                array.add(row)
-                            elif show and not isinstance(answer, Failure):
-                                show(answer)
+                            _tell(answer, row, array, show)
                     bar.set(num_done, len(photos))
             export.finish()
     except KeyboardInterrupt:
@@ -238,6 +234,23 @@ def run(
         file=sys.stderr if as_json else sys.stdout,
     )
     return num_failed
+
+
+def _tell(
+    answer: "Prediction | Failure",
+    row: Mapping[str, Any],
+    array: "JsonArray | None",
+    show: "Callable[[Prediction], None] | None",
+) -> None:
+    """Print one answer, in each of the ways that are asked for."""
+    from geotoken.pipeline import Failure
+
+    if isinstance(answer, Failure):
+        print_error(row["error"])
+    if array:
+        array.add(row)
+    elif show and not isinstance(answer, Failure):
+        show(answer)
 
 
 def to_row(answer: "Prediction | Failure", top_k: int) -> dict[str, Any]:
