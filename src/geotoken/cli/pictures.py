@@ -66,7 +66,7 @@ class Pictures:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from geotoken.images.read import printable
+        from geotoken.images.read import quoted
         from geotoken.words import plural
 
         try:
@@ -74,7 +74,7 @@ class Pictures:
                 for writer in self._writers:
                     writer.close(interrupted=kind is not None)
                     photos = plural(writer.num_photos, "photo")
-                    print(f"wrote {printable(writer.path)}, {photos}", file=sys.stderr, flush=True)
+                    print(f"wrote {quoted(writer.path)}, {photos}", file=sys.stderr, flush=True)
         finally:
             self._discard()
 

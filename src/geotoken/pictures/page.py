@@ -17,7 +17,7 @@ from string import Template
 from typing import Any, Final, TextIO
 
 from geotoken.errors import InputError
-from geotoken.images.read import printable
+from geotoken.images.read import quoted
 from geotoken.pictures import text
 from geotoken.pictures.outline import outline_json
 from geotoken.pictures.scene import scene
@@ -119,7 +119,7 @@ def check_map_file(path: Path) -> None:
     Raises:
         InputError: If it does not end in .html, is no regular file, or its folder is missing or closed.
     """
-    name = printable(path)
+    name = quoted(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"the map (--map) is to be {name}; give a file that ends in .html")
     if path.is_dir():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from geotoken.errors import InputError
-from geotoken.exports.journal import Entry, Journal
+from geotoken.exports.journal import Journal, JournalEntry
 
 SETTINGS = {"--model": "mini 1234", "--guess": ["1,2"]}
 
@@ -45,7 +45,7 @@ def test_answers_are_found_again(path, journal, make_answer):
     again = opened(path)
     assert list(again.entries) == ["a.jpg", "b.jpg"]
     assert again.entries == journal.entries
-    assert again.entries["b.jpg"] == Entry(
+    assert again.entries["b.jpg"] == JournalEntry(
         again.entries["b.jpg"].offset, False, (1000, 1_700_000_000_000_000)
     )
     bad, last = again.read(["b.jpg", "a.jpg"])
