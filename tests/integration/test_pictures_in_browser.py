@@ -243,6 +243,14 @@ def test_a_region_that_photos_share_is_drawn_for_each(browser, tiny_model, examp
             assert page.locator(".map.held-to").count() == 1
 
 
+def test_a_near_view_says_that_the_outline_is_simplified(browser, pictures):
+    with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
+        page.evaluate("map.world()")
+        wait_until(page, "map.canvas.dataset.simplified === 'false'")
+        page.evaluate("map.zoom(1e4)")
+        wait_until(page, "map.canvas.dataset.simplified === 'true'")
+
+
 def test_a_region_is_outlined(browser, pictures):
     with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
         page.evaluate("map.world()")

@@ -128,7 +128,7 @@ def locate(
         photos = find_photos(paths)
         inputs = [*(photo for photo in photos if isinstance(photo, Path)), *(within or ())]
         check_no_input([*(out or ()), *([map_file] if map_file else ())], inputs)
-        pictures = Pictures(map_file, report, paths)
+        pictures = Pictures(map_file, report, paths, len(photos))
         loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
         locator = Locator.from_pretrained(**loaded)
 

@@ -27,13 +27,16 @@ class Pictures:
     After Ctrl-C or SIGTERM the files show what was done until then. After an error they are given up.
     """
 
-    def __init__(self, map_file: str | None, report: str | None, paths: Sequence[str]) -> None:
+    def __init__(
+        self, map_file: str | None, report: str | None, paths: Sequence[str], num_photos: int
+    ) -> None:
         """Check the destinations; nothing is written yet.
 
         Args:
             map_file: Value of `--map`.
             report: Value of `--report`.
             paths: The photos and folders to be located.
+            num_photos: Photos found in them.
 
         Raises:
             InputError: If one cannot be written, or the report would lie among the photos.
@@ -41,6 +44,7 @@ class Pictures:
         from geotoken.pictures import check_map_file, check_report_folder
 
         self._map_file, self._report = map_file, report
+        self._one_photo = num_photos == 1
         self._writers: list[MapPage | Report] = []
         if report == "":
             raise InputError("--report is empty; give a folder")
@@ -55,7 +59,7 @@ class Pictures:
 
         try:
             if self._map_file is not None:
-                self._writers.append(MapPage(self._map_file))
+                self._writers.append(MapPage(self._map_file, one_photo=self._one_photo))
             if self._report is not None:
                 self._writers.append(Report(self._report))
         except BaseException:

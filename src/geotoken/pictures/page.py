@@ -25,7 +25,7 @@ from geotoken.pictures.thumbnail import thumbnail
 from geotoken.pipeline import Failure
 from geotoken.prediction import Prediction
 
-SCRIPTS: Final = ("cells.js", "map.js", "page.js")
+SCRIPTS: Final = ("cells.js", "draw.js", "map.js", "page.js")
 """Parts of the script of every page, in order."""
 STYLE: Final = "style.css"
 
@@ -51,11 +51,12 @@ class MapPage:
     The file appears when the page is closed; until then it is written beside, so memory stays flat.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, one_photo: bool = False) -> None:
         """Begin a page.
 
         Args:
             path: File to write; an existing one is replaced.
+            one_photo: Whether it will be about one photo, which decides its title.
 
         Raises:
             InputError: If it cannot be written.
@@ -70,7 +71,8 @@ class MapPage:
         self._region: Mapping[str, Any] | None = None
         self._num_regions = 0
         self._file = open_part(self._part)
-        self._file.write(map_head(assets, title="Where were these photos taken?", back=""))
+        title = "Where was this photo taken?" if one_photo else "Where were these photos taken?"
+        self._file.write(map_head(assets, title=title, back=""))
 
     def add(
         self, answer: Prediction | Failure, message: str = "", region: Mapping[str, Any] | None = None
