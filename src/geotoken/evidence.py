@@ -13,6 +13,8 @@ from geotoken.errors import InputError
 from geotoken.geo import check_lat_lng
 
 Floats = NDArray[np.float64]
+Guess = tuple[float, float] | tuple[float, float, float]
+"""A place that somebody believes in: (lat, lng) in degrees, or (lat, lng, weight)."""
 
 
 def _empty() -> Floats:
@@ -89,3 +91,24 @@ class Evidence:
         }
         similarity = np.concatenate(known) if known and len(known) == len(similarities) else None
         return cls(neighbor_similarity=similarity, **joined)
+
+
+def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
+    """Guesses as evidence.
+
+    Args:
+        guesses: (lat, lng) or (lat, lng, weight); weight is 1 when not given.
+
+    Returns:
+        Evidence without neighbors.
+
+    Raises:
+        InputError: If a guess is not two or three numbers, a coordinate is out of range, or a weight is not
+            greater than 0.
+    """
+    for guess in guesses:
+        if not isinstance(guess, Sequence) or len(guess) not in (2, 3) or isinstance(guess, str):
+            raise InputError(f"guess {guess!r} is not (lat, lng) or (lat, lng, weight); give a list of those")
+    lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
+    weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
+    return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)

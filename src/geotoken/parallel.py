@@ -18,19 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from geotoken.errors import InputError
+from geotoken.errors import GeoTokenError, InputError
 from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.prediction import Prediction
+from geotoken.regions import Region
 
 WORTH_PROCESSES: Final = 64
 """Photos from which on a batch is shared among processes: their start takes as long as some 30 photos."""
 
 _AHEAD: Final = 4  # photos handed out per process, so that none waits for work
-
-
-def num_cpus() -> int:
-    """CPUs this process may use; not every system can tell them from those it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ParallelLocator:
@@ -86,6 +82,7 @@ class ParallelLocator:
             A prediction, or the failure of a photo that cannot be read.
 
         Raises:
+            GeoTokenError: If a process cannot load the model, as when its files are gone by now.
             InputError: If a process was ended from outside, as when memory runs out.
         """
         remaining = iter(photos)
@@ -94,7 +91,7 @@ class ParallelLocator:
             while waiting:
                 answer = waiting.popleft().result()
                 waiting.extend(map(self._submit, islice(remaining, 1)))
-                yield _with_region(answer, getattr(self.options, "within", None))
+                yield _with_region(answer, self.options.within)
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was ended from outside, perhaps for want of memory; "
@@ -133,8 +130,8 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_locator: Locator
-"""The locator of a worker process."""
+_locator: Locator | GeoTokenError
+"""The locator of a worker process, or why there is none."""
 _options: LocateOptions
 """How it locates; handed over once, for a country takes longer to send than a photo to locate."""
 
@@ -144,7 +141,11 @@ def _begin(options: LocateOptions, from_pretrained: dict[str, Any]) -> None:
     global _locator, _options
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _options, _locator = options, Locator.from_pretrained(**from_pretrained)
+    _options = options
+    try:
+        _locator = Locator.from_pretrained(**from_pretrained)
+    except GeoTokenError as error:  # told by the first photo; raised here, it would be taken for a crash
+        _locator = error
 
 
 def _end_with_parent() -> None:
@@ -155,12 +156,13 @@ def _end_with_parent() -> None:
 
 
 def _locate(photo: str | Path) -> Prediction | Failure:
+    if isinstance(_locator, GeoTokenError):
+        raise _locator
     return _with_region(_locator.locate_one(photo, _options), None)
 
 
-def _with_region(answer: Prediction | Failure, region: object) -> Prediction | Failure:
+def _with_region(answer: Prediction | Failure, region: Region | None) -> Prediction | Failure:
     """An answer with another region in its place: between processes it travels without."""
-    if isinstance(answer, Failure) or getattr(answer, "region", region) is region:
+    if isinstance(answer, Failure) or answer.region is region:
         return answer
-    changes: dict[str, Any] = {"region": region}
-    return dataclasses.replace(answer, **changes)
+    return dataclasses.replace(answer, region=region)

@@ -26,9 +26,9 @@ from geotoken.decoding import (
     score_prefixes,
 )
 from geotoken.errors import ImageError, InputError
-from geotoken.evidence import Evidence
+from geotoken.evidence import Evidence, Guess, guess_evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
-from geotoken.geo import check_lat_lng, haversine_km
+from geotoken.geo import haversine_km
 from geotoken.images.embed import Encoder
 from geotoken.images.read import Photo, read
 from geotoken.mixture import MixtureModel
@@ -37,9 +37,9 @@ from geotoken.prediction import Prediction
 from geotoken.protocol import Memory, TokenModel
 from geotoken.regions import Region
 from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weighted_thresholds
+from geotoken.words import DOUBTFUL, percent
 
 PhotoSource = str | os.PathLike[str] | bytes
-Guess = tuple[float, float] | tuple[float, float, float]
 
 BATCH_SIZE = 16
 EPSILON = 3e-4
@@ -356,41 +356,26 @@ class _Found:
     region_probability: float | None
 
 
-def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
-    """Guesses as evidence.
-
-    Args:
-        guesses: (lat, lng) or (lat, lng, weight); weight is 1 when not given.
-
-    Returns:
-        Evidence without neighbors.
-
-    Raises:
-        InputError: If a guess is not two or three numbers, a coordinate is out of range, or a weight is not
-            greater than 0.
-    """
-    for guess in guesses:
-        if not isinstance(guess, Sequence) or len(guess) not in (2, 3) or isinstance(guess, str):
-            raise InputError(f"guess {guess!r} is not (lat, lng) or (lat, lng, weight); give a list of those")
-    lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
-    weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
-    return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
-
-
 def _refuse_single(photos: object) -> None:
     if isinstance(photos, str | bytes | os.PathLike):
         raise InputError(f"photos is the single photo {_name(photos)}; give a list of photos")
 
 
 def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:
-    if photo.gps is None:
-        return ()
-    lat, lng = photo.gps
-    distance_km = float(haversine_km(lat, lng, found.lat, found.lng))
-    return (
-        f"this file already carries GPS ({lat:.5f}, {lng:.5f}), {distance_km:,.1f} km from this answer; "
-        "it was not used as evidence",
-    )
+    remarks = []
+    if photo.gps is not None:
+        lat, lng = photo.gps
+        distance_km = float(haversine_km(lat, lng, found.lat, found.lng))
+        remarks.append(
+            f"this file already carries GPS ({lat:.5f}, {lng:.5f}), {distance_km:,.1f} km from this answer; "
+            "it was not used as evidence"
+        )
+    if found.region_probability is not None and found.region_probability < DOUBTFUL:
+        remarks.append(
+            f"the photo alone gives the region asked for {percent(found.region_probability)}; radii and "
+            "probabilities hold only if it was taken there"
+        )
+    return tuple(remarks)
 
 
 def _load_mixture(artifact: Artifact, head: str) -> MixtureModel:

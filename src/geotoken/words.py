@@ -11,8 +11,12 @@ from geotoken.places import Place
 AREAS: Final = dict(zip(("street", "city", "region", "country", "continent"), THRESHOLDS_KM, strict=True))
 """Radius in km within which an answer counts as right about each kind of area."""
 
+DOUBTFUL: Final = 0.02
+"""A region that the photo alone gives less than this is doubted."""
+
 _HINT: Final = 0.25
 _NEAR_KM: Final = 25.0
+_REMOTE_KM: Final = 500.0
 
 
 def verdict(radius_50_km: float, radius_90_km: float, city_probability: float) -> str:
@@ -39,6 +43,21 @@ def verdict(radius_50_km: float, radius_90_km: float, city_probability: float) -
     if probable is not None:
         return f"Probably the right {probable}, but not sure."
     return "A guess: the photo looks like many places."
+
+
+def region_verdict(name: str, probability: float) -> str | None:
+    """What the photo says against a region that it was held to; inside it, the radii tell nothing of that.
+
+    Args:
+        name: The region's.
+        probability: What the photo alone gives the region, in [0, 1].
+
+    Returns:
+        One sentence to stand for the `verdict`; None for a region that the photo does not speak against.
+    """
+    if probability >= DOUBTFUL:
+        return None
+    return f"Hardly {printable(name)}: the photo alone says {percent(probability)}."
 
 
 def is_guess(radius_50_km: float) -> bool:
@@ -122,10 +141,13 @@ def place_phrase(place: Place) -> str:
         place: The place nearest to the point.
 
     Returns:
-        Such as "near Agra, Uttar Pradesh, India" or "140 km from Hanga Roa, Chile".
+        Such as "near Agra, Uttar Pradesh, India" or "140 km from Hanga Roa, Chile". A name from beyond 500 km
+        is said to be but that of the nearest settlement: it may lie in another country.
     """
-    far = place.distance_km > _NEAR_KM
-    return f"{distance(place.distance_km)} from {place_name(place)}" if far else f"near {place_name(place)}"
+    if place.distance_km <= _NEAR_KM:
+        return f"near {place_name(place)}"
+    which = "the nearest settlement of note, " if place.distance_km > _REMOTE_KM else ""
+    return f"{distance(place.distance_km)} from {which}{place_name(place)}"
 
 
 def printable(text: str) -> str:

@@ -90,6 +90,16 @@ def test_resuming_locates_what_is_new(locate, photos, tmp_path):
     assert "cannot be added to: its rows were made with other options" in again.stderr
 
 
+def test_an_edited_region_is_another_region(locate, photos, tmp_path):
+    out, region = tmp_path / "out.jsonl", tmp_path / "a.geojson"
+    square = {"type": "Polygon", "coordinates": [[[20, 20], [40, 20], [40, 40], [20, 40], [20, 20]]]}
+    region.write_text(json.dumps(square), encoding="utf-8")
+    locate(photos, "--out", out, "--within", region, code=4)
+    region.write_text(json.dumps(square).replace("40", "45"), encoding="utf-8")
+    again = locate(photos, "--out", out, "--within", region, "--resume", code=2)
+    assert "cannot be added to: its rows were made with other options" in again.stderr
+
+
 def test_workers_find_the_same(locate, photos, tmp_path):
     locate(photos, "--out", tmp_path / "one.jsonl", "--workers", 1, code=4)
     locate(photos, "--out", tmp_path / "two.jsonl", "--workers", 2, code=4)
@@ -190,3 +200,36 @@ def test_a_run_that_is_killed_three_times_equals_one_that_was_not(tiny_model, ex
     for suffix in suffixes:
         expected = (tmp_path / f"whole{suffix}").read_bytes()
         assert (tmp_path / f"parts{suffix}").read_bytes() == expected, suffix
+
+
+@POSIX
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_pictures_of_a_run_that_is_stopped_show_what_was_done(
+    tiny_model, finished, tmp_path, signal_number, code
+):
+    photos, _ = finished
+    page, report, out = tmp_path / "map.html", tmp_path / "report", tmp_path / "out.jsonl"
+    process = start(tiny_model, photos, "--out", out, "--map", page, "--report", report)
+    _, stderr = stop_after(process, tmp_path / "out.jsonl.partial.jsonl", 2, signal_number)
+    assert process.returncode == code, stderr
+    assert stderr.startswith("error: interrupted: ")
+    assert f"wrote {page}, " in stderr
+    assert "Interrupted: only the first" in page.read_text(encoding="utf-8")
+    assert "Interrupted: only the first" in (report / "index.html").read_text(encoding="utf-8")
+    assert not list(tmp_path.glob(".*"))
+
+
+@POSIX
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_without_out_leaves_nothing_open(tiny_model, finished, tmp_path, workers):
+    photos, _ = finished
+    page = tmp_path / "map.html"
+    process = start(tiny_model, photos, "--json", "--map", page, "--workers", workers)
+    first = [process.stdout.readline() for _ in range(2)]
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert len(json.loads("".join(first) + stdout)) < 21
+    assert "Interrupted: only the first" in page.read_text(encoding="utf-8")
+    assert "leaked" not in stderr
+    assert not list(tmp_path.glob(".*"))

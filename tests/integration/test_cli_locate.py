@@ -267,7 +267,7 @@ def test_an_answer_within_a_region(rows, locate, examples, tmp_path):
     assert 0 < peru["region_probability"] < 0.05 < japan["region_probability"] <= 1
     assert japan["levels"][-1]["probability"] > anywhere["levels"][-1]["probability"]
     text = locate(photo, "--within", "country=PE").stdout
-    assert "Given that it is Peru" in text
+    assert "Hardly Peru: the photo alone says" in text
     triangle = tmp_path / "triangle.geojson"
     ring = [[10, 10], [20, 10], [15, 20], [10, 10]]
     triangle.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}), encoding="utf-8")

@@ -229,6 +229,28 @@ def test_photos_of_one_page_are_shown_one_at_a_time(browser, pictures):
         wait_until(page, "map.scene === null")
 
 
+def test_a_region_that_photos_share_is_drawn_for_each(browser, tiny_model, examples, tmp_path):
+    photos = [str(examples / name) for name in ("himeji-castle.jpg", "sydney-opera-house.jpg")]
+    flags = ["--map", str(tmp_path / "map.html"), "--within", "bbox=0,0,20,20"]
+    result = CliRunner().invoke(app, ["locate", *photos, "--model", str(tiny_model), *flags])
+    assert result.exit_code == 0, result.output
+    with opened(browser, tmp_path / "map.html", reduced_motion="reduce") as page:
+        for number in range(2):
+            if number:
+                page.locator("details.photo summary").nth(number).click()
+                wait_for_paint(page)
+            assert page.evaluate("map.scene.lines.region.length") == 1
+            assert page.locator(".map.held-to").count() == 1
+
+
+def test_a_near_view_says_that_the_outline_is_simplified(browser, pictures):
+    with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
+        page.evaluate("map.world()")
+        wait_until(page, "map.canvas.dataset.simplified === 'false'")
+        page.evaluate("map.zoom(1e4)")
+        wait_until(page, "map.canvas.dataset.simplified === 'true'")
+
+
 def test_a_region_is_outlined(browser, pictures):
     with opened(browser, pictures / "map.html", reduced_motion="reduce") as page:
         page.evaluate("map.world()")

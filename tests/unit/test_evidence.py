@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geotoken.errors import InputError
-from geotoken.evidence import Evidence
+from geotoken.evidence import Evidence, guess_evidence
 
 
 def neighbors(num, *, similarity=True):
@@ -61,3 +61,8 @@ def test_neighbors_must_be_places_with_rank_and_similarity(change, message):
 def test_weight_of_a_guess_must_be_positive_and_finite(weight):
     with pytest.raises(InputError, match="weight of a guess"):
         guess(weight)
+
+
+def test_a_guess_weighs_one_unless_said_otherwise():
+    evidence = guess_evidence([(1.0, 2.0), (3.0, 4.0, 2.5)])
+    assert evidence.guess_weight.tolist() == [1.0, 2.5]

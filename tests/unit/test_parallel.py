@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
-from geotoken.errors import InputError
-from geotoken.parallel import ParallelLocator, num_cpus
+from geotoken.errors import ArtifactError, InputError
+from geotoken.parallel import ParallelLocator
 from geotoken.pipeline import Failure, LocateOptions, Locator
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -52,6 +53,14 @@ def test_photos_are_taken_as_they_are_needed(parallel, examples):
     found.close()
 
 
+def test_a_worker_that_cannot_load_the_model_says_why(examples, tmp_path):
+    with (
+        ParallelLocator(1, model=tmp_path) as parallel,
+        pytest.raises(ArtifactError, match=re.escape(str(tmp_path))),
+    ):
+        list(parallel.locate_many([examples / "himeji-castle.jpg"]))
+
+
 def test_no_photos_give_no_answers(parallel):
     assert list(parallel.locate_many([])) == []
 
@@ -59,10 +68,6 @@ def test_no_photos_give_no_answers(parallel):
 def test_no_worker_is_no_choice():
     with pytest.raises(InputError, match=r"num_workers \(--workers\) is 0"):
         ParallelLocator(0)
-
-
-def test_there_is_a_cpu():
-    assert 1 <= num_cpus() <= (os.cpu_count() or 1)
 
 
 def test_a_worker_that_dies_is_told(parallel, monkeypatch):

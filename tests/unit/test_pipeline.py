@@ -5,7 +5,8 @@ from PIL import Image
 from geotoken.errors import ArtifactError, ImageError, InputError
 from geotoken.gallery import Exclusion
 from geotoken.geo import haversine_km
-from geotoken.pipeline import Failure, LocateOptions, Locator, guess_evidence
+from geotoken.pipeline import Failure, LocateOptions, Locator
+from geotoken.regions import Region
 from geotoken.selection import within_km
 
 HIMEJI = (34.8394, 134.6939)
@@ -121,6 +122,14 @@ def test_together_gives_one_answer_and_keeps_each_photos_neighbors(locator, exam
     assert all(isinstance(f, Failure) for f in locator.locate_together([bad]))
 
 
+def test_a_region_that_the_photo_speaks_against_is_a_remark(locator, photo):
+    far = locator.locate(photo, within=Region.near(-75, 0, 100))
+    assert far.region_probability < 0.02
+    (remark,) = far.warnings
+    assert remark.startswith("the photo alone gives the region asked for ")
+    assert locator.locate(photo, within=Region.bbox(-180, -90, 180, 90)).warnings == ()
+
+
 def test_gps_in_the_file_is_a_remark_and_no_evidence(locator, photo, tmp_path):
     with Image.open(photo) as image:
         exif = image.getexif()
@@ -157,11 +166,6 @@ def test_errors_are_those_of_the_parts(locator, photo, tmp_path, tiny_model):
 def test_guesses_are_checked_before_work_begins(guess):
     with pytest.raises(InputError):
         LocateOptions(guesses=(guess,))
-
-
-def test_a_guess_weighs_one_unless_said_otherwise():
-    evidence = guess_evidence([(1.0, 2.0), (3.0, 4.0, 2.5)])
-    assert evidence.guess_weight.tolist() == [1.0, 2.5]
 
 
 def test_no_photos_give_no_answers(locator):

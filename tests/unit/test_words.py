@@ -83,6 +83,12 @@ def test_verdict_says_what_the_answer_is_good_for(radius_50_km, radius_90_km, ci
     assert words.verdict(radius_50_km, radius_90_km, city) == text
 
 
+def test_a_region_that_the_photo_speaks_against_is_doubted():
+    assert words.region_verdict("Peru", 0.0002) == "Hardly Peru: the photo alone says <0.1 %."
+    assert words.region_verdict("a\x1b", 0.0199) == "Hardly a?: the photo alone says 2.0 %."
+    assert words.region_verdict("Peru", words.DOUBTFUL) is None
+
+
 def test_a_guess_is_unsure_of_the_continent():
     assert not words.is_guess(2500.0)
     assert words.is_guess(2500.1)
@@ -96,6 +102,11 @@ def test_a_guess_is_unsure_of_the_continent():
         (make_place(city="Singapore", admin1="", country="Singapore"), "near Singapore"),
         (make_place(distance_km=25.0), "near Agra, Uttar Pradesh, India"),
         (make_place(distance_km=140.0), "140 km from Agra, Uttar Pradesh, India"),
+        (make_place(distance_km=500.0), "500 km from Agra, Uttar Pradesh, India"),
+        (
+            make_place(distance_km=1900.0),
+            "1,900 km from the nearest settlement of note, Agra, Uttar Pradesh, India",
+        ),
     ],
 )
 def test_place_phrase(place, text):

@@ -15,20 +15,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
-from geotoken.cli.errors import INTERRUPTED, describe, print_error
+from geotoken.cli.errors import Terminated, describe, print_error
 from geotoken.errors import InputError
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from geotoken.cli.terminal import JsonArray
     from geotoken.exports import Export
     from geotoken.pipeline import Failure, LocateOptions, Locator
     from geotoken.prediction import Prediction
-
-TERMINATED: Final = 143
-"""SIGTERM, by the shells' convention of 128 plus the signal's number."""
 
 MOST_WORKERS: Final = 8
 """Processes started at most unless more are asked for: each takes some 250 MB."""
@@ -39,11 +35,9 @@ WITHOUT_EFFECT: Final = frozenset(
 """Parameters of the command that do not change what is found; runs that differ in others are not joined."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came; like Ctrl-C, but of another exit code."""
-
-
-def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool, workers: int | None) -> None:
+def check_flags(
+    outputs: Sequence[Path] | None, *, resume: bool, together: bool, workers: int | None, pictures: bool
+) -> None:
     """Refuse flags that do not fit each other, or files that cannot be written, before any work.
 
     Args:
@@ -51,6 +45,7 @@ def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool,
         resume: Whether `--resume` was given.
         together: Whether `--together` was given.
         workers: The value of `--workers`.
+        pictures: Whether `--map` or `--report` was given.
 
     Raises:
         InputError: If something does not fit.
@@ -63,6 +58,11 @@ def check_flags(outputs: Sequence[Path] | None, *, resume: bool, together: bool,
         )
     if resume and together:
         raise InputError("--resume does not go with --together: one answer needs all photos at once")
+    if resume and pictures:
+        raise InputError(
+            "--resume does not go with --map and --report, which would show only the photos of this run; "
+            "leave them out, or leave out --resume to locate and draw all photos anew"
+        )
     if outputs:
         from geotoken.exports import check_outputs
 
@@ -86,7 +86,7 @@ def check_no_input(destinations: Sequence[str | Path], inputs: Iterable[str | Pa
 
 
 def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -> dict[str, Any]:
-    """What decides the answers: flags as given, and hashes of the model and the gallery.
+    """What decides the answers: flags as given, and hashes of the model, the gallery and files of regions.
 
     Args:
         parameters: The command's parameters and their values.
@@ -101,6 +101,8 @@ def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -
         for name, value in sorted(parameters.items())
         if name not in WITHOUT_EFFECT and value is not None
     }
+    if parameters.get("within"):
+        found["--within"] = [_region(text) for text in parameters["within"]]
     found["--model"] = _fingerprint(model)
     if gallery is not None:
         found["--gallery"] = _fingerprint(gallery)
@@ -118,11 +120,36 @@ def choose_workers(workers: int | None, num_photos: int) -> int:
         One a CPU, up to `MOST_WORKERS`, where that is worth their start, else 1; never more than there are
         photos.
     """
-    from geotoken.parallel import WORTH_PROCESSES, num_cpus
+    from geotoken.images.embed import num_cpus
+    from geotoken.parallel import WORTH_PROCESSES
 
     if workers is None:
         workers = min(num_cpus(), MOST_WORKERS) if num_photos >= WORTH_PROCESSES else 1
     return max(1, min(workers, num_photos))
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the body as Ctrl-C does, so that everything is closed in order.
+
+    Yields:
+        Once, for the body.
+
+    Raises:
+        Terminated: When the signal comes.
+    """
+
+    def end(number: int, frame: "FrameType | None") -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -172,51 +199,76 @@ def run(
         The number of photos that failed.
 
     Raises:
-        Exit: If the run was interrupted.
+        KeyboardInterrupt: If the run was interrupted, which has been said.
     """
     from geotoken.cli.terminal import JsonArray, ProgressBar
     from geotoken.pipeline import Failure
-    from geotoken.prediction import error_to_dict
 
     by_name = {_name(photo): photo for photo in photos}
     waiting = [by_name[name] for name in export.plan(list(by_name))]
     num_before = num_done = export.num_done
     num_failed = 0
     try:
-        with _terminable(), export, ProgressBar("Locating") as bar:
+        with export, ProgressBar("Locating") as bar:
             with JsonArray() if as_json else nullcontext() as array:
                 bar.set(num_done, len(photos))
                 for answer in locate(waiting):
                     failed = isinstance(answer, Failure)
-                    row = (
-                        error_to_dict(answer.image, describe(answer.error))
-                        if isinstance(answer, Failure)
-                        else answer.to_dict(top_k)
-                    )
+                    row = to_row(answer, top_k)
                     export.add(row)
                     num_done += 1
                     num_failed += failed
                     if failed or array or show:
                         with bar.paused():
-                            if failed:
-                                print_error(row["error"])
-                            if array:
-                                array.add(row)
-                            elif show and not isinstance(answer, Failure):
-                                show(answer)
+                            _tell(answer, row, array, show)
                     bar.set(num_done, len(photos))
             export.finish()
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         print_error(
             f"interrupted: {num_done:,} of {len(photos):,} photos are done; "
             "the same command with --resume goes on from there"
         )
-        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
+        raise
     print(
         _summary(len(photos), num_before, num_failed, export.outputs),
         file=sys.stderr if as_json else sys.stdout,
     )
     return num_failed
+
+
+def _tell(
+    answer: "Prediction | Failure",
+    row: Mapping[str, Any],
+    array: "JsonArray | None",
+    show: "Callable[[Prediction], None] | None",
+) -> None:
+    """Print one answer, in each of the ways that are asked for."""
+    from geotoken.pipeline import Failure
+
+    if isinstance(answer, Failure):
+        print_error(row["error"])
+    if array:
+        array.add(row)
+    elif show and not isinstance(answer, Failure):
+        show(answer)
+
+
+def to_row(answer: "Prediction | Failure", top_k: int) -> dict[str, Any]:
+    """An answer as an object of the `locate --json` array.
+
+    Args:
+        answer: A prediction, or why there is none.
+        top_k: Candidates and neighbors listed at most.
+
+    Returns:
+        JSON-ready values.
+    """
+    from geotoken.pipeline import Failure
+    from geotoken.prediction import error_to_dict
+
+    if isinstance(answer, Failure):
+        return error_to_dict(answer.image, describe(answer.error))
+    return answer.to_dict(top_k)
 
 
 def _summary(num_photos: int, num_before: int, num_failed: int, outputs: Sequence[Path]) -> str:
@@ -237,22 +289,15 @@ def _fingerprint(folder: Path) -> str:
     return f"{folder.resolve().name} {sha256(content).hexdigest()[:8]}"
 
 
+def _region(text: str) -> str:
+    """A region as given; of a file, its name and a hash of its content."""
+    from geotoken.regions.region import SUFFIXES
+
+    path = Path(text.strip())
+    if not path.name.lower().endswith(SUFFIXES):
+        return text
+    return f"{path.name} {sha256(path.read_bytes()).hexdigest()[:8]}"
+
+
 def _name(photo: "Path | Failure") -> str:
     return str(photo) if isinstance(photo, Path) else photo.image
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the body as Ctrl-C does."""
-
-    def end(number: int, frame: "FrameType | None") -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -38,6 +38,8 @@ SOME_FAILED: Final = 4
 """Some photos of a batch could not be used."""
 INTERRUPTED: Final = 130
 """Ctrl-C, by the shells' convention of 128 plus the signal's number."""
+TERMINATED: Final = 143
+"""SIGTERM; same convention."""
 CLOSED_PIPE: Final = 141
 """Whoever read the output stopped reading, as in `geotoken ... | head -1`; same convention."""
 
@@ -58,6 +60,10 @@ _REFUSALS: Final = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; like Ctrl-C, but of another exit code."""
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def exit_codes(debug: bool) -> Iterator[None]:
         discard_output()
         raise typer.Exit(CLOSED_PIPE) from error
     except KeyboardInterrupt as error:
-        raise typer.Exit(INTERRUPTED) from error
+        raise typer.Exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from error
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -8,19 +8,55 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
-from geotoken.cli.batch import check_flags, check_no_input, choose_workers, in_processes, settings
+from geotoken.cli.batch import (
+    check_flags,
+    check_no_input,
+    choose_workers,
+    in_processes,
+    settings,
+    terminable,
+    to_row,
+)
 from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
-from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Json, Model, Offline
+from geotoken.cli.options import (
+    DEFAULT_MODEL,
+    BeamWidth,
+    Debug,
+    Decoder,
+    GalleryFolder,
+    Guesses,
+    Head,
+    Json,
+    MapFile,
+    MaxExpansions,
+    Model,
+    Offline,
+    Outputs,
+    Paths,
+    ReportFolder,
+    Resume,
+    Samples,
+    SampleTopK,
+    SampleTopP,
+    Seed,
+    Select,
+    Temperature,
+    Together,
+    TopK,
+    Within,
+    Workers,
+)
 from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from geotoken.pipeline import Failure, Guess, Locator
+    from geotoken.evidence import Guess
+    from geotoken.pipeline import Failure, Locator
     from geotoken.prediction import Prediction
 
     Answer: TypeAlias = Prediction | Failure
@@ -28,174 +64,33 @@ if TYPE_CHECKING:
 UNAVAILABLE_METHODS = ("similarity", "reward")
 """Selection methods that need a trained model, which this version does not have."""
 
-_EVIDENCE, _SEARCH, _BATCH, _PICTURES = "Evidence", "Search", "Files", "Pictures"
-
 
 def locate(
     ctx: typer.Context,
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Photos, or folders to search for photos.")
-    ],
+    paths: Paths,
     model: Model = DEFAULT_MODEL,
-    head: Annotated[
-        str | None,
-        typer.Option(
-            "--head",
-            metavar="NAME",
-            help="Evidence model: mixture.",
-            show_default="the model's own",
-            rich_help_panel="Model",
-        ),
-    ] = None,
+    head: Head = None,
     gallery: GalleryFolder = None,
     offline: Offline = False,
-    guess: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--guess",
-            metavar="LAT,LNG[,WEIGHT]",
-            help="A place somebody believes in, as evidence; weight 1 is a typical good guess. Repeatable.",
-            rich_help_panel=_EVIDENCE,
-        ),
-    ] = None,
-    within: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--within",
-            metavar="REGION",
-            help="Where the photo is known to be from: country=PE, bbox=W,S,E,N, near=LAT,LNG,KM or "
-            "FILE.geojson. Repeatable: any of them.",
-            rich_help_panel=_EVIDENCE,
-        ),
-    ] = None,
-    together: Annotated[
-        bool,
-        typer.Option(
-            "--together",
-            metavar="",
-            help="All photos show one place: join their evidence to one answer.",
-            rich_help_panel=_EVIDENCE,
-        ),
-    ] = False,
-    decoder: Annotated[
-        str,
-        typer.Option(
-            "--decoder",
-            metavar="NAME",
-            help="How candidates are found: greedy, sample, beam or best_first.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = "beam",
-    beam_width: Annotated[
-        int,
-        typer.Option(
-            "--beam-width", metavar="N", help="Hypotheses that beam keeps.", rich_help_panel=_SEARCH
-        ),
-    ] = 5,
-    samples: Annotated[
-        int,
-        typer.Option("--samples", metavar="N", help="Samples that sample draws.", rich_help_panel=_SEARCH),
-    ] = 30,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            "--temperature",
-            metavar="T",
-            help="Of the samples; below 1 the likely gets likelier.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = 1.0,
-    sample_top_k: Annotated[
-        int | None,
-        typer.Option(
-            "--sample-top-k",
-            metavar="N",
-            help="Sample from the N likeliest tokens of each step.",
-            show_default="all",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
-    sample_top_p: Annotated[
-        float | None,
-        typer.Option(
-            "--sample-top-p",
-            metavar="P",
-            help="Sample from the likeliest tokens that together reach P.",
-            show_default="all",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Seed of the samples.", rich_help_panel=_SEARCH)
-    ] = 0,
-    max_expansions: Annotated[
-        int,
-        typer.Option(
-            "--max-expansions",
-            metavar="N",
-            help="Prefixes that best_first looks behind before it gives up its proof.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = 20_000,
-    select: Annotated[
-        str,
-        typer.Option(
-            "--select",
-            metavar="NAME",
-            help="How the answer is chosen: log_prob, medoid or mbr.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = "mbr",
-    top_k: Annotated[
-        int, typer.Option("--top-k", metavar="N", help="Candidates and neighbors listed at most by --json.")
-    ] = 5,
-    map_file: Annotated[
-        str | None,
-        typer.Option(
-            "--map",
-            metavar="FILE.html",
-            help="Write one page with a map of every answer; it works offline.",
-            rich_help_panel=_PICTURES,
-        ),
-    ] = None,
-    report: Annotated[
-        str | None,
-        typer.Option(
-            "--report",
-            metavar="DIR",
-            help="Write a folder with a table of the answers, a map, and a page for each photo.",
-            rich_help_panel=_PICTURES,
-        ),
-    ] = None,
+    guess: Guesses = None,
+    within: Within = None,
+    together: Together = False,
+    decoder: Decoder = "beam",
+    beam_width: BeamWidth = 5,
+    samples: Samples = 30,
+    temperature: Temperature = 1.0,
+    sample_top_k: SampleTopK = None,
+    sample_top_p: SampleTopP = None,
+    seed: Seed = 0,
+    max_expansions: MaxExpansions = 20_000,
+    select: Select = "mbr",
+    top_k: TopK = 5,
+    map_file: MapFile = None,
+    report: ReportFolder = None,
     json: Json = False,
-    out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Write the answers to a .csv, .geojson, .json, .jsonl, .kml or .parquet file. Repeatable.",
-            rich_help_panel=_BATCH,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            metavar="",
-            help="Keep what --out has already, and locate only photos that are new, changed or had failed.",
-            rich_help_panel=_BATCH,
-        ),
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            metavar="N",
-            help="Processes that locate photos.",
-            show_default="one a CPU, up to 8, from 64 photos on, else 1",
-            rich_help_panel=_BATCH,
-        ),
-    ] = None,
+    out: Outputs = None,
+    resume: Resume = False,
+    workers: Workers = None,
     debug: Debug = False,
 ) -> None:
     """Tell where photos were taken.
@@ -204,8 +99,9 @@ def locate(
 
     A photo that cannot be read is reported, and the others are located all the same.
     """
-    with exit_codes(debug), ExitStack() as cleanup:
-        check_flags(out, resume=resume, together=together, workers=workers)
+    with exit_codes(debug), terminable(), ExitStack() as cleanup:
+        pictured = map_file is not None or report is not None
+        check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import FEW
         from geotoken.decoding import DecodingOptions
@@ -232,7 +128,7 @@ def locate(
         photos = find_photos(paths)
         inputs = [*(photo for photo in photos if isinstance(photo, Path)), *(within or ())]
         check_no_input([*(out or ()), *([map_file] if map_file else ())], inputs)
-        pictures = Pictures(map_file, report, paths)
+        pictures = Pictures(map_file, report, paths, len(photos))
         loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
         locator = Locator.from_pretrained(**loaded)
 
@@ -270,7 +166,7 @@ def parse_guess(text: str) -> "Guess":
     Raises:
         InputError: If it is neither, or a number is out of range.
     """
-    from geotoken.pipeline import guess_evidence
+    from geotoken.evidence import guess_evidence
 
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -352,7 +248,6 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
     """Print the array; the number of failures is returned."""
     from geotoken.cli.terminal import JsonArray, ProgressBar
     from geotoken.pipeline import Failure
-    from geotoken.prediction import error_to_dict
 
     num_failed = 0
     with ProgressBar("Locating") as bar, JsonArray() as array:
@@ -361,10 +256,8 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
             with bar.paused():
                 if isinstance(answer, Failure):
                     num_failed += 1
-                    array.add(error_to_dict(answer.image, describe(answer.error)))
                     print_error(describe(answer.error))
-                else:
-                    array.add(answer.to_dict(top_k))
+                array.add(to_row(answer, top_k))
             bar.set(num_done, num_photos)
     return num_failed
 

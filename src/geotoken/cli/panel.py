@@ -25,8 +25,6 @@ NUM_NEIGHBORS: Final = 3
 _WIDE: Final = 100
 """Columns from which two tables stand side by side."""
 _SURE, _LIKELY = 0.9, 0.5
-_DOUBTFUL = 0.02
-"""A region that the photo alone gives less than this is pointed out."""
 _MAP_URL = "https://www.openstreetmap.org/?mlat={lat:.5f}&mlon={lng:.5f}#map=8/{lat:.5f}/{lng:.5f}"
 
 
@@ -106,19 +104,18 @@ def _headline(answer: Prediction) -> Text:
     text = Text()
     text.append(f"{phrase[0].upper()}{phrase[1:]}\n", style="bold green")
     text.append(words.coordinates(answer.lat, answer.lng, radius_50_km), style=f"link {url}")
+    share, doubt = answer.region_probability, None
+    if answer.region is not None and share is not None:
+        doubt = words.region_verdict(answer.region.name, share)
+    verdict = doubt or words.verdict(radius_50_km, radius_90_km, in_city)
+    text.append(f"\n{verdict}\n", style="yellow" if guess or doubt else "none")
     text.append(
-        f"\n{words.verdict(radius_50_km, radius_90_km, in_city)}\n", style="yellow" if guess else "none"
+        f"{'Inside it, even' if doubt else 'Even'} odds within {words.distance(radius_50_km)}, "
+        f"9 in 10 within {words.distance(radius_90_km)}."
     )
-    text.append(
-        f"Even odds within {words.distance(radius_50_km)}, 9 in 10 within {words.distance(radius_90_km)}."
-    )
-    if answer.region is not None and answer.region_probability is not None:
-        share = words.percent(answer.region_probability)
-        doubtful = answer.region_probability < _DOUBTFUL
-        text.append(
-            f"\nGiven that it is {words.printable(answer.region.name)}: the photo alone says {share}.",
-            style="yellow" if doubtful else "none",
-        )
+    if answer.region is not None and share is not None and not doubt:
+        name = words.printable(answer.region.name)
+        text.append(f"\nGiven that it is {name}: the photo alone says {words.percent(share)}.")
     return text
 
 

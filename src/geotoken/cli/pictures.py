@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from geotoken.cli.errors import describe
 from geotoken.errors import InputError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from geotoken.pictures import MapPage, Report
     from geotoken.pipeline import Failure
     from geotoken.prediction import Prediction
+    from geotoken.regions import Region
 
     Answer: TypeAlias = Prediction | Failure
 
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
 class Pictures:
     """What `--map` and `--report` ask for; a context manager that finishes the files at its end.
 
-    After Ctrl-C the files show what was done until then. After an error they are given up.
+    After Ctrl-C or SIGTERM the files show what was done until then. After an error they are given up.
     """
 
-    def __init__(self, map_file: str | None, report: str | None, paths: Sequence[str]) -> None:
+    def __init__(
+        self, map_file: str | None, report: str | None, paths: Sequence[str], num_photos: int
+    ) -> None:
         """Check the destinations; nothing is written yet.
 
         Args:
             map_file: Value of `--map`.
             report: Value of `--report`.
             paths: The photos and folders to be located.
+            num_photos: Photos found in them.
 
         Raises:
             InputError: If one cannot be written, or the report would lie among the photos.
@@ -40,6 +44,7 @@ class Pictures:
         from geotoken.pictures import check_map_file, check_report_folder
 
         self._map_file, self._report = map_file, report
+        self._one_photo = num_photos == 1
         self._writers: list[MapPage | Report] = []
         if report == "":
             raise InputError("--report is empty; give a folder")
@@ -54,7 +59,7 @@ class Pictures:
 
         try:
             if self._map_file is not None:
-                self._writers.append(MapPage(self._map_file))
+                self._writers.append(MapPage(self._map_file, one_photo=self._one_photo))
             if self._report is not None:
                 self._writers.append(Report(self._report))
         except BaseException:
@@ -65,15 +70,15 @@ class Pictures:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from geotoken.images.read import printable
+        from geotoken.images.read import quoted
         from geotoken.words import plural
 
         try:
-            if kind is None or kind is KeyboardInterrupt:
+            if kind is None or issubclass(kind, KeyboardInterrupt):
                 for writer in self._writers:
                     writer.close(interrupted=kind is not None)
                     photos = plural(writer.num_photos, "photo")
-                    print(f"wrote {printable(writer.path)}, {photos}", file=sys.stderr, flush=True)
+                    print(f"wrote {quoted(writer.path)}, {photos}", file=sys.stderr, flush=True)
         finally:
             self._discard()
 
@@ -88,12 +93,15 @@ class Pictures:
         """
         from geotoken.pipeline import Failure
 
+        held: Region | None = None
+        outline: dict[str, Any] | None = None
         for answer in answers:
             message = describe(answer.error) if isinstance(answer, Failure) else ""
             region = None if isinstance(answer, Failure) else answer.region
-            outline = None if region is None else region.to_geojson()
+            if self._writers and region is not None and region is not held:  # one for all answers of a run
+                held, outline = region, region.to_geojson()
             for writer in self._writers:
-                writer.add(answer, message, outline)
+                writer.add(answer, message, outline if region is not None else None)
             yield answer
 
     def _discard(self) -> None:

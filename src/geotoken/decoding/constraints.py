@@ -241,7 +241,8 @@ class RegionModel:
         kept = np.array(self.region.contains(lat, lng), dtype=bool)
         for row in np.flatnonzero(~kept):
             leaf = cells.from_lat_lng(lat[row], lng[row], self.scheme.level)
-            for levels in (_PROBE_LEVELS, _LAST_PROBE_LEVELS):
+            for wanted in (_PROBE_LEVELS, _LAST_PROBE_LEVELS):
+                levels = min(wanted, cells.MAX_LEVEL - self.scheme.level)
                 points = cells.to_lat_lng(cells.children(leaf, levels))
                 found = np.flatnonzero(self.region.contains(*points))
                 if len(found):

@@ -18,6 +18,7 @@ from geotoken.protocol import Memory, TokenModel
 from geotoken.tokens import TokenScheme
 
 Divide = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
+"""Tells of cell ids, shape (N,), uint64, which are worth dividing, shape (N,), bool."""
 _Part = tuple[Ints, NDArray[np.uint64], Ints, Floats]  # photo, cell id, level, log-probability of final cells
 
 

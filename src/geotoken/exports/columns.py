@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-Answer = dict[str, Any]
+Row = dict[str, Any]
 """An object of `locate --json` with its `source`, or a row of the columns below."""
 
 PROBABILITY_LEVELS: Final = (0, 4, 8, 12, 16)
@@ -48,7 +48,7 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _FORMULA = re.compile("'*[=+@-]")
 
 
-def flatten(answer: Answer) -> Answer:
+def flatten(answer: Row) -> Row:
     """An answer as a row.
 
     Args:
@@ -76,18 +76,18 @@ def flatten(answer: Answer) -> Answer:
     return {name: (writable(v) or None) if isinstance(v, str) else v for name, v in row.items()}
 
 
-def is_flat(answer: Answer) -> bool:
+def is_flat(answer: Row) -> bool:
     """Whether an answer is a row of columns, and so lacks what only JSON holds."""
     return "source" not in answer
 
 
-def settings_of(answer: Answer) -> str | None:
+def settings_of(answer: Row) -> str | None:
     """Hash of the settings that made an answer; None if it has none."""
     found = answer.get("settings") if is_flat(answer) else answer["source"].get("settings")
     return None if found is None else str(found)
 
 
-def source_of(answer: Answer) -> tuple[int | None, int | None]:
+def source_of(answer: Row) -> tuple[int | None, int | None]:
     """Size in bytes and time of change in µs of the file that was located; None of one that was missing."""
     if is_flat(answer):
         return answer.get("source_bytes"), answer.get("source_mtime_us")
@@ -123,7 +123,7 @@ def unguard(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-def parse_row(texts: Mapping[str, str | None]) -> Answer:
+def parse_row(texts: Mapping[str, str | None]) -> Row:
     """A row of typed values from their texts.
 
     Args:

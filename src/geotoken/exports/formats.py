@@ -16,7 +16,7 @@ from typing import IO, Any, Final, Self
 from xml.etree import ElementTree
 
 from geotoken.errors import InputError
-from geotoken.exports.columns import COLUMNS, Answer, flatten, guard, parse_row, unguard
+from geotoken.exports.columns import COLUMNS, Row, flatten, guard, parse_row, unguard
 
 KML_NAMESPACE: Final = "http://www.opengis.net/kml/2.2"
 _SQL_TYPES: Final = {str: "VARCHAR", float: "DOUBLE", int: "BIGINT"}
@@ -48,12 +48,12 @@ class Format(ABC):
                 os.fsync(self._file.fileno())
 
     @abstractmethod
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write one answer."""
 
     @classmethod
     @abstractmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file, one by one.
 
         Args:
@@ -72,12 +72,12 @@ class Jsonl(Format):
 
     complete = True
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write one answer."""
         self._file.write(to_json(answer) + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file."""
         yield from _objects(path)
 
@@ -91,13 +91,13 @@ class _Json(Format):
         super().__init__(path)
         self._separator = "\n"
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write one answer."""
         self._file.write(self._separator + to_json(answer))
         self._separator = ",\n"
 
     @classmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file."""
         yield from _objects(path, cls.head, cls.tail)
 
@@ -113,7 +113,7 @@ class GeoJson(_Json):
 
     head, tail = '{"type": "FeatureCollection", "features": [', "\n]}\n"
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write one answer."""
         row = dict(flatten(answer))
         lat, lng = row.pop("lat"), row.pop("lng")
@@ -121,7 +121,7 @@ class GeoJson(_Json):
         super().add({"type": "Feature", "geometry": point, "properties": row})
 
     @classmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file, as rows."""
         for feature in _objects(path, cls.head, cls.tail):
             lng, lat = feature["geometry"]["coordinates"] if feature["geometry"] else (None, None)
@@ -139,13 +139,13 @@ class Csv(Format):
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(COLUMNS)
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write one answer."""
         values = flatten(answer).values()
         self._rows.writerow([guard(v) if self.guarded and isinstance(v, str) else v for v in values])
 
     @classmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file, as rows; see `Format.read`.
 
         Raises:
@@ -165,7 +165,7 @@ class Kml(Format):
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<kml xmlns="{KML_NAMESPACE}">\n<Document>\n'
     tail = "</Document>\n</kml>\n"
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write one answer."""
         row = flatten(answer)
         placemark = ElementTree.Element("Placemark")
@@ -180,7 +180,7 @@ class Kml(Format):
         self._file.write(ElementTree.tostring(placemark, encoding="unicode") + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file, as rows; see `Format.read`.
 
         Raises:
@@ -247,7 +247,7 @@ class Parquet(Csv):
             raise OSError(f"{self._parquet} cannot be written ({' '.join(str(error).split())})") from error
 
     @classmethod
-    def read(cls, path: Path) -> Iterator[Answer]:
+    def read(cls, path: Path) -> Iterator[Row]:
         """The answers of a file, as rows; see `Format.read`.
 
         Raises:
@@ -338,7 +338,7 @@ def _objects(path: Path, head: str = "", tail: str = "") -> Iterator[dict[str, A
             raise ValueError("it is cut short")
 
 
-def _description(row: Answer) -> str:
+def _description(row: Row) -> str:
     if row["status"] == "error":
         return row["error"] or "not located"
     place = ", ".join(row[name] for name in ("city", "admin1", "country") if row[name])

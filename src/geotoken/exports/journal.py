@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from geotoken.errors import InputError
-from geotoken.exports.columns import Answer, settings_of, source_of, writable
+from geotoken.exports.columns import Row, settings_of, source_of, writable
 from geotoken.exports.formats import replacing, to_json
 
 try:
@@ -25,7 +25,7 @@ SUFFIX: Final = ".partial.jsonl"
 _VERSION = 1
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """Where an answer is in the journal, and what it is about."""
 
     offset: int
@@ -46,7 +46,7 @@ class Journal:
         self.path = path
         self.settings = dict(settings)
         self.settings_hash = hashlib.sha256(to_json(sorted(self.settings.items())).encode()).hexdigest()[:12]
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, JournalEntry] = {}
         self._fd: int | None = None
         self._end = 0
 
@@ -95,7 +95,7 @@ class Journal:
                 self._end += len(line)
         os.ftruncate(fd, self._end)
 
-    def seed(self, answers: Iterable[Answer]) -> None:
+    def seed(self, answers: Iterable[Row]) -> None:
         """Begin with answers of an earlier run; the journal appears whole or not at all.
 
         Args:
@@ -114,7 +114,7 @@ class Journal:
                 file.write(f"{to_json(answer)}\n".encode())
         self.open()
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Row) -> None:
         """Write an answer; it is with the operating system when this returns.
 
         Args:
@@ -128,7 +128,7 @@ class Journal:
         self._enter(answer, self._end)
         self._end += len(line)
 
-    def read(self, names: Iterable[str]) -> Iterator[Answer]:
+    def read(self, names: Iterable[str]) -> Iterator[Row]:
         """Answers about given photos.
 
         Args:
@@ -152,8 +152,10 @@ class Journal:
 
     def delete(self) -> None:
         """Remove the file: the results are written."""
+        if fcntl is None:  # Windows removes no open file
+            self.close()
+        self.path.unlink(missing_ok=True)  # elsewhere while it is locked, before another run takes it up
         self.close()
-        self.path.unlink(missing_ok=True)
 
     def _create(self) -> None:
         """Begin the file.
@@ -193,6 +195,8 @@ class Journal:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"another run is writing {self.path}; wait until it has ended") from error
+        if os.fstat(self._fd).st_nlink == 0:  # removed between being opened and being locked
+            raise InputError(f"another run has just ended with {self.path}; give the same command again")
 
     def _header(self) -> bytes:
         return f"{to_json({'journal': _VERSION, 'settings': self.settings})}\n".encode()
@@ -220,8 +224,10 @@ class Journal:
                 f"{self.path} was begun with {changes}; give the same options, or delete it to begin anew"
             )
 
-    def _enter(self, answer: Answer, offset: int) -> None:
-        self.entries[writable(answer["image"])] = Entry(offset, answer["status"] == "ok", source_of(answer))
+    def _enter(self, answer: Row, offset: int) -> None:
+        self.entries[writable(answer["image"])] = JournalEntry(
+            offset, answer["status"] == "ok", source_of(answer)
+        )
 
 
 def _word(value: Any) -> str:

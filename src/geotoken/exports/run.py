@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from geotoken.errors import InputError
-from geotoken.exports.columns import Answer, writable
+from geotoken.exports.columns import Row, writable
 from geotoken.exports.formats import format_of, replacing
 from geotoken.exports.journal import SUFFIX, Journal
 
@@ -188,7 +188,7 @@ class Export:
             ) from error
 
 
-def _read(path: Path) -> Iterator[Answer]:
+def _read(path: Path) -> Iterator[Row]:
     for answer in format_of(path).read(path):
         if answer["status"] not in ("ok", "error") or not isinstance(answer["image"], str):
             raise ValueError("a row has no image or no status")

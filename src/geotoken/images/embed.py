@@ -339,7 +339,7 @@ def _channels(values: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _num_cpus() -> int:
+def num_cpus() -> int:
     """CPUs this process may use; not every system can tell them from those it has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -357,7 +357,7 @@ def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int
     import onnxruntime  # here and not above: it takes longer to import than all of geotoken
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or _num_cpus()
+    options.intra_op_num_threads = num_threads or num_cpus()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(

@@ -100,7 +100,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
     _check_limits(max_pixels=max_pixels, min_side=min_side)
     if source == "":
         raise ImageError(EMPTY_PATH)
-    name = f"the {len(source)} bytes given" if isinstance(source, bytes) else printable(source)
+    name = f"the {len(source)} bytes given" if isinstance(source, bytes) else quoted(source)
     content = source if isinstance(source, bytes) else _content(Path(source), name)
     plugin = decoder(content, name)
     try:
@@ -120,7 +120,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
             orientation, gps = _exif(image)  # after load: TIFF turns itself upright while loading
             rgb = _to_rgb(image)
     except _DAMAGE as error:
-        detail = printable(" ".join(str(error).split()) or type(error).__name__)
+        detail = quoted(" ".join(str(error).split()) or type(error).__name__)
         raise ImageError(
             f"cannot read {name}: the file is damaged or cut short ({detail}); save it again as JPEG or PNG"
         ) from error
@@ -156,20 +156,23 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
             raise InputError(EMPTY_PATH)
         path = Path(given)
         if not os.path.lexists(path):
-            raise InputError(f"{printable(path)} does not exist; give photo files or folders of photos")
+            raise InputError(f"{quoted(path)} does not exist; give photo files or folders of photos")
         photos = sorted(_walk(path)) if path.is_dir() else [path]
         if not photos:
             raise InputError(
-                f"the folder {printable(path)} holds no photo; accepted: {ACCEPTED}, by their usual suffix"
+                f"the folder {quoted(path)} holds no photo; accepted: {ACCEPTED}, by their usual suffix"
             )
         found.update(dict.fromkeys(photos))
     return list(found)
 
 
-def printable(path: str | Path) -> str:
+def quoted(path: str | Path) -> str:
     """A path as it may stand in a one-line message: quoted and escaped if it has unprintable characters."""
     text = str(path)
     return text if text.isprintable() else ascii(text)
+
+
+printable = quoted  # the name that the gallery's modules know
 
 
 def _check_limits(**limits: int | None) -> None:
@@ -181,7 +184,7 @@ def _check_limits(**limits: int | None) -> None:
 def _walk(folder: Path) -> Iterator[Path]:
     def fail(error: OSError) -> None:
         raise InputError(
-            f"the folder {printable(str(error.filename))} cannot be listed ({error.strerror}); "
+            f"the folder {quoted(str(error.filename))} cannot be listed ({error.strerror}); "
             "change its permissions or leave it out"
         ) from error
 

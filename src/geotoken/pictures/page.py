@@ -17,7 +17,7 @@ from string import Template
 from typing import Any, Final, TextIO
 
 from geotoken.errors import InputError
-from geotoken.images.read import printable
+from geotoken.images.read import quoted
 from geotoken.pictures import text
 from geotoken.pictures.outline import outline_json
 from geotoken.pictures.scene import scene
@@ -25,7 +25,7 @@ from geotoken.pictures.thumbnail import thumbnail
 from geotoken.pipeline import Failure
 from geotoken.prediction import Prediction
 
-SCRIPTS: Final = ("cells.js", "map.js", "page.js")
+SCRIPTS: Final = ("cells.js", "draw.js", "map.js", "page.js")
 """Parts of the script of every page, in order."""
 STYLE: Final = "style.css"
 
@@ -51,11 +51,12 @@ class MapPage:
     The file appears when the page is closed; until then it is written beside, so memory stays flat.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, one_photo: bool = False) -> None:
         """Begin a page.
 
         Args:
             path: File to write; an existing one is replaced.
+            one_photo: Whether it will be about one photo, which decides its title.
 
         Raises:
             InputError: If it cannot be written.
@@ -67,8 +68,11 @@ class MapPage:
         assets = inline_assets()
         self._assets = assets
         self._shown = False
+        self._region: Mapping[str, Any] | None = None
+        self._num_regions = 0
         self._file = open_part(self._part)
-        self._file.write(map_head(assets, title="Where were these photos taken?", back=""))
+        title = "Where was this photo taken?" if one_photo else "Where were these photos taken?"
+        self._file.write(map_head(assets, title=title, back=""))
 
     def add(
         self, answer: Prediction | Failure, message: str = "", region: Mapping[str, Any] | None = None
@@ -78,14 +82,20 @@ class MapPage:
         Args:
             answer: The prediction, or why there is none.
             message: Why there is none, in one line; the error's own text if empty.
-            region: GeoJSON geometry that the answer was held to, or None.
+            region: GeoJSON geometry that the answer was held to, or None. One that many answers have in a row
+                is written once.
         """
         self.num_photos += 1
+        if region is not None and region is not self._region:
+            self._region = region
+            self._num_regions += 1
+            self._file.write(_json_block(script_json(dict(region)), f' id="region-{self._num_regions}"'))
+        outline = None if region is None else f"region-{self._num_regions}"
         jpeg = thumbnail(answer.image) if isinstance(answer, Prediction) else None
         picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}" if jpeg else None
         opened = not self._shown and isinstance(answer, Prediction)
         self._shown |= opened
-        self._file.write(photo_entry(answer, picture, message=message, region=region, opened=opened))
+        self._file.write(photo_entry(answer, picture, message=message, region=outline, opened=opened))
 
     def close(self, *, interrupted: bool = False) -> None:
         """Finish the page and put it in its place.
@@ -111,7 +121,7 @@ def check_map_file(path: Path) -> None:
     Raises:
         InputError: If it does not end in .html, is no regular file, or its folder is missing or closed.
     """
-    name = printable(path)
+    name = quoted(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"the map (--map) is to be {name}; give a file that ends in .html")
     if path.is_dir():
@@ -131,7 +141,7 @@ def photo_entry(
     picture: str | None,
     *,
     message: str = "",
-    region: Mapping[str, Any] | None = None,
+    region: Mapping[str, Any] | str | None = None,
     opened: bool = False,
 ) -> str:
     """A photo in the list of a map page: thumbnail, answer in words, and what its map shows.
@@ -140,7 +150,7 @@ def photo_entry(
         answer: The prediction, or why there is none.
         picture: URL of the thumbnail; None for none.
         message: Why there is none; the error's own text if empty.
-        region: GeoJSON geometry that the answer was held to, or None.
+        region: GeoJSON geometry that the answer was held to, the id of the element that has it, or None.
         opened: Whether its answer is shown from the start.
 
     Returns:

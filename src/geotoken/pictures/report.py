@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from geotoken import words
 from geotoken.errors import InputError
-from geotoken.images.read import printable
+from geotoken.images.read import quoted
 from geotoken.pictures import page, text
 from geotoken.pictures.outline import outline_json
 from geotoken.pictures.thumbnail import thumbnail
@@ -127,7 +127,7 @@ def check_report_folder(folder: Path) -> None:
     Raises:
         InputError: If it is a file, holds something that is no report, or cannot be written to.
     """
-    what = f"the report (--report) {printable(folder)}"
+    what = f"the report (--report) {quoted(folder)}"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{what} is no folder; give a new or empty folder")
     if not folder.exists():

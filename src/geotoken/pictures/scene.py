@@ -19,12 +19,13 @@ _LABEL_RADII_KM: Final = (1500.0, 400.0, 100.0, 25.0)
 _LABELS_A_RADIUS: Final = 12
 
 
-def scene(answer: Prediction, region: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def scene(answer: Prediction, region: Mapping[str, Any] | str | None = None) -> dict[str, Any]:
     """What the map of one answer shows.
 
     Args:
         answer: The answer.
-        region: GeoJSON geometry that the answer was held to, drawn as an outline; None for none.
+        region: GeoJSON geometry that the answer was held to, drawn as an outline, or the id of the element
+            of the page that has it; None for none.
 
     Returns:
         `answer` [lat, lng], `place`, `radii` [[share, km]], `levels` of the slider, `tree` (see
@@ -48,7 +49,7 @@ def scene(answer: Prediction, region: Mapping[str, Any] | None = None) -> dict[s
             for i in range(len(near))
         ],
         "labels": _labels(answer),
-        "region": dict(region) if region else None,
+        "region": region if isinstance(region, str) else dict(region) if region else None,
     }
 
 

@@ -82,13 +82,16 @@ def article(answer: Prediction) -> str:
         f"Chance within {words.distance(words.AREAS['city'])}": html.escape(words.percent(in_city)),
         f"Chance within {words.distance(REGION_KM)}": html.escape(words.percent(in_region)),
     }
+    doubt = None
     if answer.region is not None and answer.region_probability is not None:
+        doubt = words.region_verdict(answer.region.name, answer.region_probability)
         share = html.escape(words.percent(answer.region_probability))
         facts["Given that it is"] = f"{escape(answer.region.name)}; the photo alone says {share}"
+    verdict = doubt or words.verdict(radius_50_km, radius_90_km, in_city)
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     return (
         f'<p class="place">{headline(answer)}</p>'
-        f'<p class="verdict">{html.escape(words.verdict(radius_50_km, radius_90_km, in_city))}</p>'
+        f'<p class="verdict">{html.escape(verdict, quote=False)}</p>'
         f'{_warnings(answer)}<dl class="facts">{rows}</dl>'
         f"{_levels(answer)}{_neighbors(answer)}{_candidates(answer)}"
     )

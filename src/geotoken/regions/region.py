@@ -5,7 +5,6 @@ Owns the ways to make a region and their checks; must not know how a shape is co
 Shapely is imported when the first region is made, so that importing this costs nothing.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -22,7 +21,8 @@ from geotoken.regions.circle import HALF_EARTH_KM, Circle
 from geotoken.regions.shape import OUTSIDE, Bools, Relations, Shape
 
 _FORMS = "country=PE, bbox=WEST,SOUTH,EAST,NORTH, near=LAT,LNG,KM or the path of a .geojson file"
-_SUFFIXES = (".geojson", ".json")
+SUFFIXES = (".geojson", ".json")
+"""Endings by which `Region.parse` tells the path of a file."""
 _MAX_NAMED = 3  # members that the name of a union lists
 
 
@@ -110,13 +110,9 @@ class Region:
         """
         _check_number(lat, "latitude", -90, 90, "degrees")
         _check_number(lng, "longitude", -360, 360, "degrees")
-        _check_number(radius_km, "radius", 0, math.ceil(HALF_EARTH_KM), "km, without the 0")
-        if radius_km <= 0:
-            raise InputError(f"radius {radius_km:g} km is empty; give a distance of more than 0 km")
+        _check_number(radius_km, "radius", 0, HALF_EARTH_KM, "km", above=True)
         checked_lat, checked_lng = check_lat_lng(lat, lng)
-        circle = Circle(
-            lat=float(checked_lat), lng=float(checked_lng), radius_km=min(float(radius_km), HALF_EARTH_KM)
-        )
+        circle = Circle(lat=float(checked_lat), lng=float(checked_lng), radius_km=float(radius_km))
         return cls(f"within {radius_km:g} km of ({lat:g}, {lng:g})", (circle,))
 
     @classmethod
@@ -157,7 +153,7 @@ class Region:
             InputError: If the text has none of these forms, or its values are refused.
         """
         text = text.strip()
-        if text.lower().endswith(_SUFFIXES):
+        if text.lower().endswith(SUFFIXES):
             return cls.geojson(text)
         kind, has_value, value = text.partition("=")
         kind = kind.strip().lower()
@@ -254,16 +250,19 @@ class Region:
         return dict(mapping(unite([shape.outline() for shape in self._shapes])))
 
 
-def _check_number(value: float, name: str, lowest: float, highest: float, unit: str) -> None:
-    """Refuse what is not a finite number in a range.
+def _check_number(
+    value: float, name: str, lowest: float, highest: float, unit: str, *, above: bool = False
+) -> None:
+    """Refuse what is not a finite number in a range, of which `above` leaves out the lowest.
 
     Raises:
         InputError: If so.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputError(f"{name} {value!r} is not a number")
-    if not lowest <= value <= highest:
-        raise InputError(f"{name} {value} is out of range; give {lowest:g} to {highest:g} {unit}")
+    if not lowest <= value <= highest or (above and value == lowest):
+        allowed = f"more than {lowest:g} and at most {highest:.0f}" if above else f"{lowest:g} to {highest:g}"
+        raise InputError(f"{name} {value} is out of range; give {allowed} {unit}")
 
 
 def _numbers(text: str, value: str, count: int) -> list[float]:

@@ -8,7 +8,8 @@ from geotoken.cli import app
 from geotoken.cli.batch import MOST_WORKERS, WITHOUT_EFFECT, check_flags, choose_workers, settings
 from geotoken.errors import InputError
 from geotoken.exports import FORMATS
-from geotoken.parallel import WORTH_PROCESSES, num_cpus
+from geotoken.images.embed import num_cpus
+from geotoken.parallel import WORTH_PROCESSES
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,8 @@ from geotoken.parallel import WORTH_PROCESSES, num_cpus
         (["--out", "a.csv", "--out", "a.csv"], "--out names one file twice"),
         (["--resume"], "--resume goes on with the files of --out"),
         (["--resume", "--together", "--out", "a.csv"], "--resume does not go with --together"),
+        (["--resume", "--map", "m.html", "--out", "a.csv"], "--resume does not go with --map and --report"),
+        (["--resume", "--report", "r", "--out", "a.csv"], "or leave out --resume to locate and draw"),
         (["--workers", "0"], "num_workers (--workers) is 0"),
     ],
 )
@@ -30,8 +33,8 @@ def test_flags_that_cannot_work_are_told_before_anything_is_loaded(flags, messag
 
 
 def test_flags_that_fit_pass(tmp_path):
-    check_flags(None, resume=False, together=True, workers=3)
-    check_flags([tmp_path / "a.csv"], resume=True, together=False, workers=None)
+    check_flags(None, resume=False, together=True, workers=3, pictures=True)
+    check_flags([tmp_path / "a.csv"], resume=True, together=False, workers=None, pictures=False)
 
 
 def test_every_format_is_in_the_help():
@@ -72,6 +75,16 @@ def test_settings_are_what_decides_the_answers(tmp_path):
     assert settings(given, tmp_path, tmp_path)["--gallery"].startswith(f"{tmp_path.name} ")
 
 
+def test_the_file_of_a_region_counts_by_its_content(tmp_path):
+    path = tmp_path / "park.geojson"
+    given = {"within": ["country=PE", str(path)]}
+    path.write_text("{}", encoding="utf-8")
+    before = settings(given, tmp_path, None)["--within"]
+    assert before == ["country=PE", "park.geojson 44136fa3"]
+    path.write_text("{ }", encoding="utf-8")
+    assert settings(given, tmp_path, None)["--within"] != before
+
+
 def test_every_parameter_without_effect_exists_or_is_to_come():
     names = {name for name in WITHOUT_EFFECT if name not in {"map_file", "report"}}
     import inspect
@@ -83,4 +96,4 @@ def test_every_parameter_without_effect_exists_or_is_to_come():
 
 def test_check_flags_raises_what_the_command_shows():
     with pytest.raises(InputError, match="--workers"):
-        check_flags(None, resume=False, together=False, workers=-1)
+        check_flags(None, resume=False, together=False, workers=-1, pictures=False)

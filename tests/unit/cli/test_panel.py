@@ -5,6 +5,7 @@ from rich.console import Console
 
 from geotoken.cli.panel import FullPanel, ShortPanel, neighbor_labels, neighbors_table
 from geotoken.gallery import GalleryTable
+from geotoken.regions import Region
 
 LABELS = ["Taj Mahal", "Sphinx [bold]", "Opera\x1b[2J"]
 
@@ -82,6 +83,20 @@ def test_a_guess_is_called_one(make_prediction):
         text = render(panel)
         assert "Best bet: near Agra" in text
         assert "A guess: the photo looks like many places." in text
+
+
+def test_a_region_that_the_photo_speaks_against_is_never_sure(make_prediction):
+    region = Region.country("IN")
+    for share, verdict in [
+        (0.0004, "Hardly India: the photo alone says <0.1 %."),
+        (0.3, "Given that it is India: the photo alone says 30 %."),
+    ]:
+        prediction = make_prediction(region=region, region_probability=share)
+        for panel in (FullPanel("photo.jpg", [prediction], [LABELS]), ShortPanel("photo.jpg", prediction)):
+            text = render(panel)
+            assert verdict in text
+            assert ("Sure of" in text or "robably" in text or "Perhaps" in text) == (share > 0.02)
+            assert ("Inside it, even odds" in text) == (share < 0.02)
 
 
 def test_the_short_panel_is_short(make_prediction):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from geotoken.errors import InputError
 from geotoken.evidence import Evidence
 from geotoken.regions import OUTSIDE, Region
 from geotoken.selection import METHODS, select
+from geotoken.tokens import TokenScheme
 
 REGIONS = {
     "a box": Region.bbox(-30, -20, 50, 40),
@@ -69,6 +72,18 @@ def test_every_decoder_stays_inside_and_scores_alike(make_model, photos, name, d
         placed = model.place(found, memory.posteriors[photo])
         assert region.contains(placed.lat, placed.lng).all()
         assert 0 < len(placed.lat) <= len(found.lat)
+
+
+def test_candidates_of_the_finest_leaves_are_placed_too(make_model, photos, monkeypatch):
+    region = Region.near(10, 20, 500)
+    model = RegionModel(make_model("random", level=4, group_size=2), region)
+    memory = model.encode(photos(1))
+    (found,) = decode(model, memory, DECODERS["beam"])
+    finest = TokenScheme(level=30, group_size=2)
+    monkeypatch.setattr(RegionModel, "scheme", property(lambda _: finest))
+    outside = replace(found, lat=found.lat * 0 - 80, lng=found.lng * 0)
+    placed = model.place(outside, memory.posteriors[0])
+    assert region.contains(placed.lat, placed.lng).all()
 
 
 def test_best_first_finds_the_likeliest_leaves_of_the_region(make_model, photos):

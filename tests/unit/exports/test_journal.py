@@ -3,7 +3,7 @@ import json
 import pytest
 
 from geotoken.errors import InputError
-from geotoken.exports.journal import Entry, Journal
+from geotoken.exports.journal import Journal, JournalEntry
 
 SETTINGS = {"--model": "mini 1234", "--guess": ["1,2"]}
 
@@ -45,7 +45,7 @@ def test_answers_are_found_again(path, journal, make_answer):
     again = opened(path)
     assert list(again.entries) == ["a.jpg", "b.jpg"]
     assert again.entries == journal.entries
-    assert again.entries["b.jpg"] == Entry(
+    assert again.entries["b.jpg"] == JournalEntry(
         again.entries["b.jpg"].offset, False, (1000, 1_700_000_000_000_000)
     )
     bad, last = again.read(["b.jpg", "a.jpg"])
@@ -107,6 +107,30 @@ def test_a_second_run_is_kept_away(path, make_answer):
         early.add(make_answer())
     first.close()
     assert len(opened(path).entries) == 1
+
+
+def test_a_journal_is_removed_while_it_is_locked(path, make_answer, monkeypatch):
+    pytest.importorskip("fcntl")
+    first = Journal(path, SETTINGS)
+    first.add(make_answer())
+    monkeypatch.setattr(first, "close", lambda: exists.append(path.exists()))
+    exists: list[bool] = []
+    first.delete()
+    assert exists == [False]
+
+
+def test_a_journal_that_was_removed_before_it_was_locked_is_not_gone_on_with(path, make_answer, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    first = Journal(path, SETTINGS)
+    first.add(make_answer())
+    first.close()
+
+    def late(fd, operation):
+        path.unlink(missing_ok=True)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(InputError, match="another run has just ended"):
+        opened(path)
 
 
 def test_answers_of_an_earlier_run_begin_a_journal(path, journal, make_answer):

@@ -455,11 +455,11 @@ def test_network_of_another_kind(folder, given, answer, shape):
 
 def test_cpus_where_the_system_cannot_tell_those_allowed(monkeypatch):
     monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: 7))
-    assert module._num_cpus() == 7
+    assert module.num_cpus() == 7
     monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: None))
-    assert module._num_cpus() == 1
+    assert module.num_cpus() == 1
     monkeypatch.setattr(module, "os", os)
-    assert 1 <= module._num_cpus() <= os.cpu_count()
+    assert 1 <= module.num_cpus() <= os.cpu_count()
 
 
 # --- parity with the torch original ---

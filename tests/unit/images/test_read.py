@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from geotoken.errors import ImageError, InputError
 from geotoken.images import read as module
 from geotoken.images.formats import ACCEPTED, SUFFIXES
-from geotoken.images.read import find_images, printable, read
+from geotoken.images.read import find_images, quoted, read
 
 try:
     import pillow_heif
@@ -97,7 +97,7 @@ def error_of(source, **options):
         read(source, **options)
     message = str(caught.value)
     assert message.isprintable(), "a message is one line"
-    name = f"the {len(source)} bytes given" if isinstance(source, bytes) else printable(source)
+    name = f"the {len(source)} bytes given" if isinstance(source, bytes) else quoted(source)
     assert message.startswith(f"cannot read {name}: ")
     return message
 
@@ -496,10 +496,10 @@ def test_strange_names_stay_on_one_line(name, tmp_path):
     error_of(tmp_path / name)
 
 
-def test_printable():
-    assert printable("Straße/Ἀθῆναι 写真.jpg") == "Straße/Ἀθῆναι 写真.jpg"
-    assert printable("a\nb") == r"'a\nb'"
-    assert printable("\udcff.jpg") == r"'\udcff.jpg'"  # a file name that is not UTF-8
+def test_quoted():
+    assert quoted("Straße/Ἀθῆναι 写真.jpg") == "Straße/Ἀθῆναι 写真.jpg"
+    assert quoted("a\nb") == r"'a\nb'"
+    assert quoted("\udcff.jpg") == r"'\udcff.jpg'"  # a file name that is not UTF-8
 
 
 # --- position ---
@@ -724,7 +724,7 @@ def test_links(tree):
 def test_nothing_to_find(name, reason, tree):
     with pytest.raises(InputError, match=reason) as caught:
         find_images([tree / "a.png", tree / name])
-    assert printable(tree / name) in str(caught.value)
+    assert quoted(tree / name) in str(caught.value)
     assert str(caught.value).isprintable()
 
 

@@ -36,6 +36,20 @@ def test_each_located_photo_has_its_scene_and_thumbnail(written, prediction):
     assert written.count(" open>") == 1
 
 
+def test_the_outline_of_a_region_is_on_the_page_once(tmp_path, prediction, failed):
+    squares = [{"type": "Polygon", "coordinates": [[[0, 0], [i, 0], [i, i], [0, 0]]]} for i in (1, 2)]
+    map_page = MapPage(tmp_path / "map.html")
+    for answer, region in [(prediction, squares[0]), (failed, None), (prediction, squares[0])]:
+        map_page.add(answer, region=region)
+    map_page.add(prediction, region=squares[1])
+    map_page.add(prediction)
+    map_page.close()
+    html = (tmp_path / "map.html").read_text(encoding="utf-8")
+    outlines = re.findall(r'<script type="application/json" id="region-(\d)">(.*?)</script>', html)
+    assert [(number, json.loads(text)) for number, text in outlines] == list(zip("12", squares, strict=True))
+    assert [block["region"] for block in data_blocks(html)] == ["region-1", "region-1", "region-2", None]
+
+
 def test_nothing_is_fetched_and_only_the_known_script_may_run(written):
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', written)
     assert policy.startswith("default-src 'none'; img-src data:;")

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from geotoken.pictures import text
+from geotoken.regions import Region
 
 ALLOWED = set(
     "p a span dl div dt dd table caption thead tbody tr th td svg rect ol li h3 button strong".split()
@@ -32,6 +34,13 @@ def test_everything_is_said(prediction):
     assert "9 in 10 within" in words
     assert "Gorgo" in words
     assert all(f" {level} " in f" {words} " for level in range(0, 21, 2))
+
+
+def test_a_region_that_the_photo_speaks_against_is_never_sure(prediction):
+    doubted = replace(prediction, region=Region.country("JP"), region_probability=0.001)
+    html = text.article(doubted)
+    assert '<p class="verdict">Hardly Japan: the photo alone says 0.1 %.</p>' in html
+    assert "Sure of" not in html
 
 
 def test_strangers_cannot_add_elements_or_handlers(hostile, failed):

@@ -67,7 +67,7 @@ def test_boxes_that_are_refused(edges, message):
     [
         ((91, 0, 1), "latitude 91"),
         ((0, 400, 1), "longitude 400"),
-        ((0, 0, 0), "empty"),
+        ((0, 0, 0), "radius 0 is out of range; give more than 0 and at most 20015 km"),
         ((0, 0, -1), "radius -1"),
         ((0, 0, math.nan), "radius nan"),
         ((0, 0, 20100), "radius 20100"),

@@ -39,6 +39,7 @@ function showPhoto(entry) {
   const data = entry?.querySelector('script[type="application/json"]');
   if (entry && data) entry.scene ??= JSON.parse(data.textContent);
   const scene = entry?.scene ?? null;
+  if (typeof scene?.region === "string") scene.region = JSON.parse(document.getElementById(scene.region).textContent);
   section.classList.toggle("empty", !scene);
   section.classList.toggle("held-to", Boolean(scene?.region));
   map.ring = null;
