@@ -9,13 +9,13 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 from xml.etree import ElementTree
 
-from geotoken.errors import InputError
+from geotoken import duck
+from geotoken.errors import InputError, reason_of
 from geotoken.exports.columns import COLUMNS, Row, flatten, guard, parse_row, unguard
 
 KML_NAMESPACE: Final = "http://www.opengis.net/kml/2.2"
@@ -231,9 +231,9 @@ class Parquet(Csv):
 
         types = {name: _SQL_TYPES[kind] for name, (kind, _) in COLUMNS.items()}
         try:
-            with _duckdb() as connection:
+            with duck.connect(threads=1) as connection:
                 rows = connection.read_csv(
-                    _literal(self.path),
+                    duck.literal(self.path),
                     header=True,
                     columns=types,
                     sep=",",
@@ -244,7 +244,7 @@ class Parquet(Csv):
                 )
                 rows.write_parquet(str(self._parquet.resolve()), compression="zstd")
         except duckdb.Error as error:
-            raise OSError(f"{self._parquet} cannot be written ({' '.join(str(error).split())})") from error
+            raise OSError(f"{self._parquet} cannot be written ({reason_of(error)})") from error
 
     @classmethod
     def read(cls, path: Path) -> Iterator[Row]:
@@ -257,12 +257,12 @@ class Parquet(Csv):
 
         names = ", ".join(f'"{name}"' for name in COLUMNS)
         try:
-            with _duckdb() as connection:
-                rows = connection.execute(f"select {names} from read_parquet(?)", [_literal(path)])
+            with duck.connect(threads=1) as connection:
+                rows = connection.execute(f"select {names} from read_parquet(?)", [duck.literal(path)])
                 while chunk := rows.fetchmany(1000):
                     yield from (dict(zip(COLUMNS, row, strict=True)) for row in chunk)
         except duckdb.Error as error:
-            raise ValueError(" ".join(str(error).split())) from error
+            raise ValueError(reason_of(error)) from error
 
 
 FORMATS: Final[dict[str, type[Format]]] = {
@@ -293,24 +293,6 @@ def format_of(path: Path) -> type[Format]:
     except KeyError:
         endings = ", ".join(FORMATS)
         raise InputError(f"--out is {str(path)!r}; give a file that ends in one of {endings}") from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A place to write a file that appears whole or not at all.
-
-    Args:
-        path: Where the file shall be.
-
-    Yields:
-        A path beside it, moved there at the end and removed if something is raised.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def to_json(value: Any) -> str:
@@ -350,17 +332,3 @@ def _child(parent: Any, tag: str, text: str | None = None, **attributes: str) ->
     child = ElementTree.SubElement(parent, tag, attributes)
     child.text = text
     return child
-
-
-def _duckdb() -> Any:
-    """A DuckDB session in memory that loads no extension and keeps rows in order."""
-    import duckdb
-
-    return duckdb.connect(
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "threads": 1}
-    )
-
-
-def _literal(path: Path) -> str:
-    """A path for DuckDB, which takes patterns: their special characters are escaped."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from geotoken.errors import InputError
 from geotoken.exports.columns import Row, settings_of, source_of, writable
-from geotoken.exports.formats import replacing, to_json
+from geotoken.exports.formats import to_json
+from geotoken.files import replacing
 
 try:
     import fcntl

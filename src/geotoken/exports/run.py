@@ -14,8 +14,9 @@ from typing import Any, Self
 
 from geotoken.errors import InputError
 from geotoken.exports.columns import Row, writable
-from geotoken.exports.formats import format_of, replacing
+from geotoken.exports.formats import format_of
 from geotoken.exports.journal import SUFFIX, Journal
+from geotoken.files import replacing
 
 _DAMAGE = (
     OSError,

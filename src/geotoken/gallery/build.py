@@ -24,7 +24,7 @@ from geotoken.gallery.sidecars import takeout_position, xmp_position
 from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source, stamp
 from geotoken.gallery.table import GalleryTable, hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
-from geotoken.images.read import printable, read
+from geotoken.images.read import quoted, read
 from geotoken.manifest import MANIFEST_NAME
 
 BATCH_SIZE = 16
@@ -344,7 +344,7 @@ class _Reader:
             try:
                 pixels = self._read(entry)
             except ImageError as error:
-                reason = str(error).removeprefix(f"cannot read {printable(entry.path)}: ")
+                reason = str(error).removeprefix(f"cannot read {quoted(entry.path)}: ")
                 self._errors.append(BuildError(entry.name, reason))
                 continue
             if pixels is not None:

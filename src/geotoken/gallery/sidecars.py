@@ -13,7 +13,7 @@ from typing import Any
 from xml.parsers import expat
 
 from geotoken.errors import ImageError, reason_of
-from geotoken.images.read import printable
+from geotoken.images.read import quoted
 
 MAX_BYTES = 16 << 20
 """Limit on the size of a sidecar: 16 MiB; an editor's long history takes a few."""
@@ -209,4 +209,4 @@ def _possible(lat: object, lng: object) -> Position | None:
 
 
 def _message(path: Path, reason: str) -> str:
-    return f"its sidecar {printable(path.name)} cannot be read ({reason}); repair or remove it"
+    return f"its sidecar {quoted(path.name)} cannot be read ({reason}); repair or remove it"

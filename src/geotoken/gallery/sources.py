@@ -16,7 +16,7 @@ from geotoken.errors import InputError, reason_of
 from geotoken.files import check_regular, read_regular
 from geotoken.gallery.sidecars import sidecars_of
 from geotoken.geo import check_lat_lng
-from geotoken.images.read import find_images, printable
+from geotoken.images.read import find_images, quoted
 
 REQUIRED_COLUMNS = ("image", "lat", "lng")
 """Columns that the CSV of a gallery must have."""
@@ -193,7 +193,7 @@ def _check_header(path: Path) -> list[str]:
         columns = list(_csv_reader(file).fieldnames or ())
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
-        found = printable(", ".join(columns)[:_MAX_HEADER]) or "nothing"
+        found = quoted(", ".join(columns)[:_MAX_HEADER]) or "nothing"
         raise InputError(
             f"{path} lacks the column {', '.join(missing)}; found: {found}. A gallery needs "
             f"{', '.join(REQUIRED_COLUMNS)}, separated by commas, and may have {', '.join(OPTIONAL_COLUMNS)}"
@@ -268,7 +268,7 @@ def _geojson_entry(folder: Path, feature: Any) -> Entry:
         or len(coordinates) < 2
         or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in coordinates[:2])
     ):
-        raise InputError(f"{printable(image)} has no point; give a Point with [lng, lat] in degrees")
+        raise InputError(f"{quoted(image)} has no point; give a Point with [lng, lat] in degrees")
     columns = {name: _text(properties, name) for name in OPTIONAL_COLUMNS}
     columns["id"] = columns["id"] or _text(parts, "id")
     lng, lat = coordinates[:2]

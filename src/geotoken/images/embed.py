@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geotoken.errors import ArtifactError, InputError
+from geotoken.errors import ArtifactError, InputError, reason_of
 from geotoken.files import read_json, read_regular
 
 FORMAT_VERSION = 1
@@ -245,7 +245,7 @@ class Encoder:
                 ["vector"], {"pixels": np.ascontiguousarray(batch)}
             )[0]
         except Exception as error:  # whatever its operators raise
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             raise ArtifactError(
                 f"the network of the encoder {self.name} fails ({reason}); install the model again"
             ) from error
@@ -368,7 +368,7 @@ def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int
         )
     except Exception as error:
         raise ArtifactError(
-            f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"
+            f"{path} cannot be loaded ({reason_of(error)}); install the model again"
         ) from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if (

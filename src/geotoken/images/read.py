@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from geotoken.errors import ImageError, InputError
+from geotoken.errors import ImageError, InputError, reason_of
 from geotoken.images.formats import ACCEPTED, SUFFIXES, decoder
 
 EMPTY_PATH = "an empty path; give photo files or folders"
@@ -120,12 +120,12 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
             orientation, gps = _exif(image)  # after load: TIFF turns itself upright while loading
             rgb = _to_rgb(image)
     except _DAMAGE as error:
-        detail = quoted(" ".join(str(error).split()) or type(error).__name__)
+        detail = quoted(reason_of(error))
         raise ImageError(
             f"cannot read {name}: the file is damaged or cut short ({detail}); save it again as JPEG or PNG"
         ) from error
     except Image.DecompressionBombError as error:  # WebP, GIF and TIFF check a limit of Pillow's as well
-        raise ImageError(f"cannot read {name}: {' '.join(str(error).split())}; shrink it") from error
+        raise ImageError(f"cannot read {name}: {reason_of(error)}; shrink it") from error
     except MemoryError as error:
         raise ImageError(f"cannot read {name}: not enough memory to decode it; shrink it") from error
     if min_side is not None and min(rgb.size) >= 2 * min_side:
@@ -172,9 +172,6 @@ def quoted(path: str | Path) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-printable = quoted  # the name that the gallery's modules know
-
-
 def _check_limits(**limits: int | None) -> None:
     for flag, value in limits.items():
         if value is not None and value < 1:
@@ -213,7 +210,7 @@ def _content(path: Path, name: str) -> bytes:
     except PermissionError as error:
         raise ImageError(f"cannot read {name}: permission denied; make the file readable") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or reason_of(error)
         raise ImageError(f"cannot read {name}: {reason}; check the path") from error
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from geotoken import words
 from geotoken.errors import InputError
+from geotoken.files import write_whole
 from geotoken.images.read import quoted
 from geotoken.pictures import page, text
 from geotoken.pictures.outline import outline_json
@@ -82,7 +83,7 @@ class Report:
         if jpeg is None:
             picture.unlink(missing_ok=True)
         else:
-            _write(picture, jpeg)
+            write_whole(picture, jpeg)
         url = f"thumbnails/{number}.jpg" if jpeg else None
         if isinstance(answer, Failure):
             detail.unlink(missing_ok=True)
@@ -193,8 +194,6 @@ def _failed_row(number: str, failed: Failure, message: str) -> str:
     )
 
 
-def _write(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place, then put it there."""
-    part = page.part_of(path)
-    part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    os.replace(part, path)
+def _write(path: Path, content: str) -> None:
+    """Write text as a file that is whole at every moment."""
+    write_whole(path, content.encode("utf-8"))

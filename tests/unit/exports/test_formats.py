@@ -7,7 +7,7 @@ import pytest
 
 from geotoken.errors import InputError
 from geotoken.exports.columns import COLUMNS, flatten
-from geotoken.exports.formats import FORMATS, KML_NAMESPACE, format_of, replacing
+from geotoken.exports.formats import FORMATS, KML_NAMESPACE, format_of
 
 SUFFIXES = sorted(FORMATS)
 NASTY = [
@@ -145,20 +145,3 @@ def test_an_unknown_ending_is_refused(name):
 
 def test_endings_may_be_capitals():
     assert format_of(Path("OUT.CSV")) is FORMATS[".csv"]
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "out.csv"
-    path.write_text("before")
-
-    def fail():
-        with replacing(path) as beside:
-            beside.write_text("half")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]
-    with replacing(path) as beside:
-        beside.write_text("after")
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["after"]
