@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from geotoken import protocol
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
 from geotoken.model.batch import EvidenceBatch, collate
 from geotoken.model.cache import PrefixCache, StepInput
+from geotoken.model.network.layers import split_heads
 from geotoken.model.network.transformer import GeoTokenModel, Memory, StepTensors
 from geotoken.tokens import TokenScheme
 
@@ -68,6 +70,33 @@ class TorchStore:
             self.data = data
         self.num_nodes = new.stop
         return new
+
+    def attend(
+        self, layer: int, q: Tensor, keys_values: Tensor, new: slice, nodes: Tensor, num_heads: int
+    ) -> Tensor:
+        """Keep keys and values of new nodes, and attend from each to the nodes of its path.
+
+        Args:
+            layer: Number of the layer.
+            q: Queries of the new nodes, shape (R, D).
+            keys_values: Their keys and values, shape (R, 2 D).
+            new: Their numbers, R of them.
+            nodes: The paths that end in them, shape (R, t).
+            num_heads: Heads H.
+
+        Returns:
+            What was gathered, shape (R, D).
+        """
+        self.data[layer, new] = keys_values
+        num_rows, num_nodes = nodes.shape
+        if num_nodes == 1:
+            return keys_values[:, q.shape[1] :]  # all attention is on the one position
+        path = self.data[layer].index_select(0, nodes.flatten()).view(num_rows, num_nodes, -1)
+        k, v = path.chunk(2, dim=-1)  # (R, t, D) each
+        heads = scaled_dot_product_attention(
+            split_heads(q[:, None], num_heads), split_heads(k, num_heads), split_heads(v, num_heads)
+        )  # (R, H, 1, D / H)
+        return heads.flatten(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +190,13 @@ class TorchModel:
         if not isinstance(store, TorchStore):
             raise TypeError("the cache must be that of a TorchModel")
         new = store.reserve(cache.num_rows, self.scheme.length - given.position)
-        nodes = self._tensor(cache.nodes.reshape(-1))
-        shape = cache.nodes.shape
+        nodes = self._tensor(cache.nodes)
+        num_heads = self.config.num_heads
 
-        def remember(layer: int, keys_values: Tensor) -> Tensor:
-            store.data[layer, new] = keys_values
-            if shape[1] == 1:
-                return keys_values[:, None]
-            return store.data[layer].index_select(0, nodes).view(*shape, keys_values.shape[-1])
+        def recall(layer: int, q: Tensor, keys_values: Tensor) -> Tensor:
+            return store.attend(layer, q, keys_values, new, nodes, num_heads)
 
-        log_probs = self.network.step(self._tensors(given), memory.memory.take(given.photos), remember)
+        log_probs = self.network.step(self._tensors(given), memory.memory.take(given.photos), recall)
         return log_probs[:, :size].double().cpu().numpy()
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:

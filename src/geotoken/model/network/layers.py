@@ -13,8 +13,9 @@ from torch.nn.functional import relu, scaled_dot_product_attention
 
 from geotoken.model.config import ModelConfig
 
-Remember = Callable[[Tensor], Tensor]
-"""Takes keys and values of the new position, shape (R, 2 D); gives those of all positions, (R, t, 2 D)."""
+Recall = Callable[[Tensor, Tensor], Tensor]
+"""Takes queries, shape (R, D), and keys and values, shape (R, 2 D), of the new position of each hypothesis;
+keeps the latter and gives what attention gathers from the new position and all before, shape (R, D)."""
 
 
 class SelfAttention(nn.Module):
@@ -40,29 +41,21 @@ class SelfAttention(nn.Module):
         """
         q, k, v = (split_heads(part, self.num_heads) for part in self.query_key_value(x).chunk(3, dim=-1))
         dropout = self.dropout if self.training else 0.0
-        heads = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
-        return self.out(join_heads(heads))  # type: ignore[no-any-return]
+        return self.out(join_heads(attend(q, k, v, mask, dropout, causal)))  # type: ignore[no-any-return]
 
-    def step(self, x: Tensor, remember: Remember) -> Tensor:
+    def step(self, x: Tensor, recall: Recall) -> Tensor:
         """Attend from one new position of each hypothesis to it and all before.
 
         Args:
             x: New positions, shape (R, D).
-            remember: Keeps the new keys and values and gives them all.
+            recall: Keeps the new keys and values and attends.
 
         Returns:
             What was gathered, shape (R, D).
         """
         width = x.shape[-1]
         projected = self.query_key_value(x)  # (R, 3 D)
-        q, new = projected[:, :width], projected[:, width:]
-        k, v = remember(new).chunk(2, dim=-1)  # (R, t, D) each
-        heads = scaled_dot_product_attention(
-            split_heads(q[:, None], self.num_heads),
-            split_heads(k, self.num_heads),
-            split_heads(v, self.num_heads),
-        )  # (R, H, 1, D / H)
-        return self.out(heads.flatten(1))  # type: ignore[no-any-return]
+        return self.out(recall(projected[:, :width], projected[:, width:]))  # type: ignore[no-any-return]
 
 
 class CrossAttention(nn.Module):
@@ -102,9 +95,7 @@ class CrossAttention(nn.Module):
         """
         q = split_heads(self.query(x), self.num_heads)
         dropout = self.dropout if self.training else 0.0
-        return self.out(  # type: ignore[no-any-return]
-            join_heads(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout))
-        )
+        return self.out(join_heads(attend(q, k, v, mask, dropout)))  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor, pad: Tensor, slot: Tensor) -> Tensor:
         """Attend from ragged rows: each photo's rows are laid side by side, and its evidence is not copied.
@@ -121,7 +112,7 @@ class CrossAttention(nn.Module):
             What was gathered, shape (R, D).
         """
         q = self.query(x).index_select(0, pad.flatten()).view(pad.shape[0], pad.shape[1], x.shape[-1])
-        heads = scaled_dot_product_attention(split_heads(q, self.num_heads), k, v, attn_mask=mask)
+        heads = attend(split_heads(q, self.num_heads), k, v, mask)
         return self.out(join_heads(heads).flatten(0, 1).index_select(0, slot))  # type: ignore[no-any-return]
 
 
@@ -211,7 +202,7 @@ class DecoderLayer(Layer):
     def step(
         self,
         x: Tensor,
-        remember: Remember,
+        recall: Recall,
         k: Tensor,
         v: Tensor,
         mask: Tensor,
@@ -222,7 +213,7 @@ class DecoderLayer(Layer):
 
         Args:
             x: New positions, shape (R, D).
-            remember: Keeps the new keys and values of this layer and gives them all.
+            recall: Keeps the new keys and values of this layer and attends.
             k: Keys of the evidence, shape (B, H, P, D / H).
             v: Values of the evidence, shape (B, H, P, D / H).
             mask: True where there is evidence, shape (B, 1, 1, P).
@@ -232,11 +223,34 @@ class DecoderLayer(Layer):
         Returns:
             Refined positions, shape (R, D).
         """
-        x = self.add(self.attention_norm, x, lambda y: self.attention.step(y, remember))
+        x = self.add(self.attention_norm, x, lambda y: self.attention.step(y, recall))
         x = self.add(
             self.cross_attention_norm, x, lambda y: self.cross_attention.step(y, k, v, mask, pad, slot)
         )
         return self.feed_forward(x)
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0, causal: bool = False
+) -> Tensor:
+    """Attention of every head.
+
+    Args:
+        q: Queries, shape (N, H, T, D / H).
+        k: Keys, shape (N, H, P, D / H).
+        v: Values, shape (N, H, P, D / H).
+        mask: True where a key may be attended to, shape (N, 1, 1, P); everywhere when None.
+        dropout: Share of the attention dropped.
+        causal: Whether a position sees only itself and those before.
+
+    Returns:
+        What was gathered, shape (N, H, T, D / H).
+    """
+    if not torch.onnx.is_in_onnx_export() or mask is None:
+        return scaled_dot_product_attention(q, k, v, mask, dropout, causal)
+    # PyTorch's own export scales the keys too, which here would touch all of them at every step.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3) + (~mask).to(q.dtype) * -1e9
+    return scores.softmax(dim=-1) @ v
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -7,6 +7,7 @@ R hypotheses, W slots of a photo.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -141,14 +142,16 @@ class GeoTokenModel(nn.Module):
             log_probs = self.pointer.mix(log_probs, x, scores, copied, match)
         return log_probs.masked_fill(~self.possible, -torch.inf)
 
-    def step(self, given: StepTensors, memory: Memory, remember: Callable[[int, Tensor], Tensor]) -> Tensor:
+    def step(
+        self, given: StepTensors, memory: Memory, recall: Callable[[int, Tensor, Tensor], Tensor]
+    ) -> Tensor:
         """Score the next token of R hypotheses, computing their last position only.
 
         Args:
             given: The hypotheses.
             memory: Encoded evidence of the photos that have rows.
-            remember: Takes the number of a layer and the new keys and values of its self-attention, shape
-                (R, 2 D); gives those of all positions, shape (R, t + 1, 2 D).
+            recall: The self-attention of a layer, given its number, new queries, shape (R, D), and new keys
+                and values, shape (R, 2 D); see `geotoken.model.network.layers.Recall`.
 
         Returns:
             Log-probabilities in nats, shape (R, V), float32; minus infinity beyond the position's vocabulary.
@@ -158,7 +161,7 @@ class GeoTokenModel(nn.Module):
             assert isinstance(layer, DecoderLayer)
             x = layer.step(
                 x,
-                lambda new, i=i: remember(i, new),  # type: ignore[misc]
+                partial(recall, i),
                 memory.keys[i],
                 memory.values[i],
                 memory.mask,
