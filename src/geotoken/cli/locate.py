@@ -38,7 +38,7 @@ def locate(
         typer.Option(
             "--head",
             metavar="NAME",
-            help="Evidence model: mixture.",
+            help="Evidence model: mixture or transformer.",
             show_default="the model's own",
             rich_help_panel="Model",
         ),

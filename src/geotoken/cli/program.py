@@ -10,6 +10,7 @@ import typer
 
 from geotoken.cli import gallery, models, tokens
 from geotoken.cli.errors import exit_codes
+from geotoken.cli.export import export
 from geotoken.cli.locate import locate
 from geotoken.version import __version__
 
@@ -26,6 +27,7 @@ app.command("locate")(locate)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")
+app.command("export")(export)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,5 +6,6 @@ Owns the learned model behind the protocol; PyTorch is needed only in `geotoken.
 from geotoken.model.batch import EvidenceBatch, collate
 from geotoken.model.cache import PrefixCache
 from geotoken.model.config import ModelConfig
+from geotoken.model.runtime import OnnxModel
 
-__all__ = ["EvidenceBatch", "ModelConfig", "PrefixCache", "collate"]
+__all__ = ["EvidenceBatch", "ModelConfig", "OnnxModel", "PrefixCache", "collate"]

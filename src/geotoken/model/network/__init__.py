@@ -13,7 +13,8 @@ if find_spec("torch") is None or find_spec("safetensors") is None:
     )
 
 from geotoken.model.network.backend import TorchModel
+from geotoken.model.network.export import export_onnx
 from geotoken.model.network.transformer import GeoTokenModel, Memory
 from geotoken.model.network.weights import load_network, save_network
 
-__all__ = ["GeoTokenModel", "Memory", "TorchModel", "load_network", "save_network"]
+__all__ = ["GeoTokenModel", "Memory", "TorchModel", "export_onnx", "load_network", "save_network"]

@@ -250,7 +250,8 @@ def attend(
         return scaled_dot_product_attention(q, k, v, mask, dropout, causal)
     # PyTorch's own export scales the keys too, which here would touch all of them at every step.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3) + (~mask).to(q.dtype) * -1e9
-    return scores.softmax(dim=-1) @ v
+    gathered: Tensor = scores.softmax(dim=-1) @ v
+    return gathered
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -54,7 +54,8 @@ class Pointer(nn.Module):
         chosen = (copied[..., None] == vocabulary).to(weights.dtype)  # (..., E, V)
         copy = (weights[..., None] * chosen).sum(dim=-2).clamp_min(_TINY).log()
         gate = self.gate(x).float()  # (..., 1)
-        mixed = torch.logaddexp(log_probs + logsigmoid(-gate), copy + logsigmoid(gate))
+        one, other = log_probs + logsigmoid(-gate), copy + logsigmoid(gate)
+        mixed = torch.maximum(one, other) + torch.log1p(torch.exp(-(one - other).abs()))  # logaddexp
         return torch.where(match.any(dim=-1, keepdim=True), mixed, log_probs)
 
 

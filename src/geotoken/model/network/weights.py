@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from geotoken.errors import ArtifactError
 from geotoken.model.config import ModelConfig
 from geotoken.model.network.transformer import GeoTokenModel
+from geotoken.model.runtime import CONFIG_FILE
 
-CONFIG_FILE: Final = "model.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 
 

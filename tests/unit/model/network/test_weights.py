@@ -5,7 +5,8 @@ import torch
 
 from geotoken.errors import ArtifactError
 from geotoken.model.network import load_network, save_network
-from geotoken.model.network.weights import CONFIG_FILE, WEIGHTS_FILE
+from geotoken.model.network.weights import WEIGHTS_FILE
+from geotoken.model.runtime import CONFIG_FILE
 
 
 def test_what_is_saved_is_loaded(tmp_path, make_config, make_network):
