@@ -103,11 +103,33 @@ class GeoTokenModel(nn.Module):
         Returns:
             The memory.
         """
+        return self.remember(*self.read(arrays))
+
+    def read(self, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Run the encoder alone.
+
+        Args:
+            arrays: The arrays of an `EvidenceBatch` by name.
+
+        Returns:
+            The encoded evidence, shape (B, P, D), and whether each position is there, shape (B, 1, 1, P).
+        """
         x, present = self.embedding(arrays)
         mask = present[:, None, None, :]
         for layer in self.encoder:
             x = layer(x, mask)
-        x = self.encoder_norm(x)
+        return self.encoder_norm(x), mask
+
+    def remember(self, x: Tensor, mask: Tensor) -> Memory:
+        """Compute what the decoder needs of the encoded evidence, once a photo.
+
+        Args:
+            x: The encoded evidence, shape (B, P, D).
+            mask: Whether each position is there, shape (B, 1, 1, P).
+
+        Returns:
+            The memory.
+        """
         keys, values = [], []
         for layer in self.decoder:
             assert isinstance(layer, DecoderLayer)
@@ -118,29 +140,32 @@ class GeoTokenModel(nn.Module):
         return Memory(keys, values, mask, items)
 
     def decode(self, tokens: Tensor, memory: Memory, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Score every token of whole sequences, each given those before (teacher forcing).
+        """Score every token of sequences or prefixes, each given those before (teacher forcing).
 
         Args:
-            tokens: One sequence a photo, shape (B, T), int64.
+            tokens: One sequence a photo, shape (B, T), int64; the last token is not read.
             memory: What `encode` returned.
             arrays: The arrays of the `EvidenceBatch`.
 
         Returns:
             Log-probabilities in nats, shape (B, T, V), float32; minus infinity beyond the vocabulary.
         """
-        rows = torch.cat([torch.zeros_like(tokens[:, :1]), tokens[:, :-1] + self.offsets[:-1]], dim=1)
-        x = self.tokens(rows) + self.positions
+        length = tokens.shape[1]
+        start = torch.zeros_like(tokens[:, :1])
+        rows = torch.cat([start, tokens[:, :-1] + self.offsets[: length - 1]], dim=1)
+        x = self.tokens(rows) + self.positions[:length]
         for layer, k, v in zip(self.decoder, memory.keys, memory.values, strict=True):
             x = layer(x, k, v, memory.mask)
         x = self.decoder_norm(x)
-        logits = torch.einsum("btd,tvd->btv", x, self.head_weight) + self.head_bias
-        log_probs = _log_softmax(logits, self.possible)
+        logits = torch.einsum("btd,tvd->btv", x, self.head_weight[:length]) + self.head_bias[:length]
+        possible = self.possible[:length]
+        log_probs = _log_softmax(logits, possible)
         if self.pointer is not None and memory.item_keys is not None:
             scores = self.pointer.query(x) @ memory.item_keys.transpose(1, 2)  # (B, T, E)
-            match = consistent(tokens, arrays["item_tokens"], arrays["item_mask"])
-            copied = arrays["item_tokens"].transpose(1, 2)
-            log_probs = self.pointer.mix(log_probs, x, scores, copied, match)
-        return log_probs.masked_fill(~self.possible, -torch.inf)
+            item_tokens = arrays["item_tokens"][..., :length]
+            match = consistent(tokens, item_tokens, arrays["item_mask"])
+            log_probs = self.pointer.mix(log_probs, x, scores, item_tokens.transpose(1, 2), match)
+        return log_probs.masked_fill(~possible, -torch.inf)
 
     def step(
         self, given: StepTensors, memory: Memory, recall: Callable[[int, Tensor, Tensor], Tensor]
