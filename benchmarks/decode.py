@@ -194,7 +194,7 @@ def unshared_rows(stage: str, args: argparse.Namespace, config: ModelConfig) -> 
 
 
 def machine_rates(dtype: str) -> tuple[float, float]:
-    """FLOPs a second of a matrix product, bytes a second (read and written) of a copy: the best of several."""
+    """FLOPs a second of a matrix product, bytes a second (read, written) of a copy: best of several."""
     kind = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     a, b = (torch.randn(1024, 1024, dtype=kind) for _ in range(2))
     source, target = torch.ones(2, 64 << 20, dtype=torch.uint8)
