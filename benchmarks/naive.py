@@ -26,7 +26,7 @@ class NaiveDecoder:
         self.network = network.eval()
         batch = collate(evidence, network.config)
         self.arrays = {name: torch.from_numpy(array) for name, array in batch.arrays().items()}
-        self.encoded, self.mask = network.read(self.arrays)
+        self.encoded, self.mask = network.read(self.arrays, complete=batch.complete)
         self.num_photos = batch.num_photos
 
     @torch.inference_mode()

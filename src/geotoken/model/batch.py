@@ -64,6 +64,11 @@ class EvidenceBatch:
         """Number of photos B."""
         return len(self.item_mask)
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is absent, so that no mask is needed."""
+        return bool(self.item_mask.all() and self.query_present.all() and self.item_present.all())
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All arrays by name, each with the photos first; vectors as `query_NAME` and `item_NAME`."""
         return {

@@ -67,3 +67,12 @@ def test_places_are_waves_of_the_unit_vector():
     np.testing.assert_allclose(waves[:, 2, 0, 0], np.sin(np.pi * z), rtol=1e-6)
     np.testing.assert_allclose(waves[:, 2, 3, 1], np.cos(np.pi * 8 * z), rtol=1e-5)
     np.testing.assert_allclose(waves[..., 0] ** 2 + waves[..., 1] ** 2, 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "complete"), [([0], True), ([0, 0], True), ([0, 1], False), ([2], False), ([4], False)]
+)
+def test_a_batch_is_complete_if_nothing_is_padded_or_absent(make_config, evidence, chosen, complete):
+    config = make_config("paper")
+    photos = evidence(config)
+    assert collate([photos[i] for i in chosen], config).complete == complete

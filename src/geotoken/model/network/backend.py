@@ -160,7 +160,8 @@ class TorchModel:
             The memory, shared by all hypotheses.
         """
         batch = collate(evidence, self.config)
-        memory = self.network.encode({name: self._tensor(a) for name, a in batch.arrays().items()})
+        arrays = {name: self._tensor(array) for name, array in batch.arrays().items()}
+        memory = self.network.encode(arrays, complete=batch.complete)
         config = self.config
         store = TorchStore(config.num_decoder_layers, config.width, self.network.head_weight)
         return TorchMemory(memory, batch, config.scheme, store)

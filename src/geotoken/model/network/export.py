@@ -161,6 +161,7 @@ class _Encoder(nn.Module):
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         memory = self.network.encode(dict(zip(self.names, arrays, strict=True)))
         items = () if memory.item_keys is None else (memory.item_keys,)
+        assert memory.mask is not None
         return (*memory.keys, *memory.values, memory.mask, *items)
 
 
@@ -229,6 +230,7 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
     memory = network.encode(_example(config))
     items = () if memory.item_keys is None else (memory.item_keys,)
     num_items = 1 if memory.item_keys is None else memory.item_keys.shape[1]
+    assert memory.mask is not None
     names = memory_names(config)
     given = {
         "position": torch.tensor([num_past]),

@@ -81,14 +81,14 @@ class CrossAttention(nn.Module):
         k, v = (split_heads(part, self.num_heads) for part in self.key_value(memory).chunk(2, dim=-1))
         return k.contiguous(), v.contiguous()
 
-    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from several positions of each photo.
 
         Args:
             x: Positions, shape (B, W, D).
             k: Keys, shape (B, H, P, D / H).
             v: Values, shape (B, H, P, D / H).
-            mask: True where there is evidence, shape (B, 1, 1, P).
+            mask: True where there is evidence, shape (B, 1, 1, P); everywhere when None.
 
         Returns:
             What was gathered, shape (B, W, D).
@@ -97,14 +97,14 @@ class CrossAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         return self.out(join_heads(attend(q, k, v, mask, dropout)))  # type: ignore[no-any-return]
 
-    def step(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor, pad: Tensor, slot: Tensor) -> Tensor:
+    def step(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, pad: Tensor, slot: Tensor) -> Tensor:
         """Attend from ragged rows: each photo's rows are laid side by side, and its evidence is not copied.
 
         Args:
             x: Rows, shape (R, D).
             k: Keys, shape (B, H, P, D / H).
             v: Values, shape (B, H, P, D / H).
-            mask: True where there is evidence, shape (B, 1, 1, P).
+            mask: True where there is evidence, shape (B, 1, 1, P); everywhere when None.
             pad: Row in each slot of a photo, shape (B, W).
             slot: Place of each row in the flat `pad`, shape (R,).
 
@@ -159,12 +159,12 @@ class EncoderLayer(Layer):
         self.attention = SelfAttention(config)
         self.attention_norm = nn.LayerNorm(config.width)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Refine the positions of the evidence.
 
         Args:
             x: Positions, shape (B, P, D).
-            mask: True where there is evidence, shape (B, 1, 1, P).
+            mask: True where there is evidence, shape (B, 1, 1, P); everywhere when None.
 
         Returns:
             Refined positions, shape (B, P, D).
@@ -183,14 +183,14 @@ class DecoderLayer(Layer):
         self.cross_attention = CrossAttention(config)
         self.cross_attention_norm = nn.LayerNorm(config.width)
 
-    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Refine whole sequences, one a photo.
 
         Args:
             x: Positions, shape (B, T, D).
             k: Keys of the evidence, shape (B, H, P, D / H).
             v: Values of the evidence, shape (B, H, P, D / H).
-            mask: True where there is evidence, shape (B, 1, 1, P).
+            mask: True where there is evidence, shape (B, 1, 1, P); everywhere when None.
 
         Returns:
             Refined positions, shape (B, T, D).
@@ -205,7 +205,7 @@ class DecoderLayer(Layer):
         recall: Recall,
         k: Tensor,
         v: Tensor,
-        mask: Tensor,
+        mask: Tensor | None,
         pad: Tensor,
         slot: Tensor,
     ) -> Tensor:
@@ -216,7 +216,7 @@ class DecoderLayer(Layer):
             recall: Keeps the new keys and values of this layer and attends.
             k: Keys of the evidence, shape (B, H, P, D / H).
             v: Values of the evidence, shape (B, H, P, D / H).
-            mask: True where there is evidence, shape (B, 1, 1, P).
+            mask: True where there is evidence, shape (B, 1, 1, P); everywhere when None.
             pad: Row in each slot of a photo, shape (B, W).
             slot: Place of each row in the flat `pad`, shape (R,).
 

@@ -27,8 +27,8 @@ class Memory:
     """Keys of the evidence for each decoder layer, shape (B, H, P, D / H)."""
     values: list[Tensor]
     """Values of the evidence for each decoder layer, shape (B, H, P, D / H)."""
-    mask: Tensor
-    """Whether there is evidence, shape (B, 1, 1, P), bool."""
+    mask: Tensor | None
+    """Whether there is evidence, shape (B, 1, 1, P), bool; None if there is everywhere."""
     item_keys: Tensor | None
     """What the pointer compares with, shape (B, E, D); None without one."""
 
@@ -37,7 +37,7 @@ class Memory:
         return Memory(
             [k[photos] for k in self.keys],
             [v[photos] for v in self.values],
-            self.mask[photos],
+            None if self.mask is None else self.mask[photos],
             None if self.item_keys is None else self.item_keys[photos],
         )
 
@@ -94,38 +94,41 @@ class GeoTokenModel(nn.Module):
         self.register_buffer("possible", possible, persistent=False)
         self._initialise()
 
-    def encode(self, arrays: Mapping[str, Tensor]) -> Memory:
+    def encode(self, arrays: Mapping[str, Tensor], *, complete: bool = False) -> Memory:
         """Encode the evidence of B photos, with the keys and values that every decoder layer needs of it.
 
         Args:
             arrays: The arrays of an `EvidenceBatch` by name.
+            complete: Whether the batch is known to be complete; attention without masks is quicker.
 
         Returns:
             The memory.
         """
-        return self.remember(*self.read(arrays))
+        return self.remember(*self.read(arrays, complete=complete))
 
-    def read(self, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def read(self, arrays: Mapping[str, Tensor], *, complete: bool = False) -> tuple[Tensor, Tensor | None]:
         """Run the encoder alone.
 
         Args:
             arrays: The arrays of an `EvidenceBatch` by name.
+            complete: Whether the batch is known to be complete.
 
         Returns:
-            The encoded evidence, shape (B, P, D), and whether each position is there, shape (B, 1, 1, P).
+            The encoded evidence, shape (B, P, D), and whether each position is there, shape (B, 1, 1, P);
+            None if all are.
         """
         x, present = self.embedding(arrays)
-        mask = present[:, None, None, :]
+        mask = None if complete else present[:, None, None, :]
         for layer in self.encoder:
             x = layer(x, mask)
         return self.encoder_norm(x), mask
 
-    def remember(self, x: Tensor, mask: Tensor) -> Memory:
+    def remember(self, x: Tensor, mask: Tensor | None) -> Memory:
         """Compute what the decoder needs of the encoded evidence, once a photo.
 
         Args:
             x: The encoded evidence, shape (B, P, D).
-            mask: Whether each position is there, shape (B, 1, 1, P).
+            mask: Whether each position is there, shape (B, 1, 1, P); everywhere when None.
 
         Returns:
             The memory.

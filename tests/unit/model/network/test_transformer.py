@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from geotoken.model import ModelConfig
@@ -45,6 +46,20 @@ def test_padding_and_photos_beside_one_do_not_matter(make_config, make_network, 
         alone = tensors([photo], config)
         one = network.decode(tokens[i : i + 1], network.encode(alone), alone)
         torch.testing.assert_close(one[0], together[i], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["paper", "pointer"])
+def test_a_complete_batch_needs_no_mask(make_config, make_network, evidence, tensors, kind):
+    config = make_config(kind)
+    network = make_network(config)
+    photos = evidence(config)[:1] * 2
+    arrays = tensors(photos, config)
+    memory = network.encode(arrays, complete=True)
+    assert memory.mask is None
+    tokens = torch.randint(6, (2, 3))
+    expected = network.decode(tokens, network.encode(arrays), arrays)
+    torch.testing.assert_close(network.decode(tokens, memory, arrays), expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
