@@ -83,15 +83,15 @@ def main() -> None:
         else:
             scored = run()
         cost = work(network.config, stage, evidence, scored, 2 if dtype == "bfloat16" else 4)
-        times = []
+        wall, cpu = [], []
         for _ in range(repeats):
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             run()
-            times.append(time.perf_counter() - start)
-        seconds = statistics.median(times)
-        row = {"stage": stage, "backend": backend, "dtype": dtype, "seconds": seconds, "repeats": repeats}
-        row["load"] = round(os.getloadavg()[0], 1)
-        rows.append(row | cost)
+            wall.append(time.perf_counter() - start[0])
+            cpu.append(time.process_time() - start[1])
+        row = {"stage": stage, "backend": backend, "dtype": dtype, "seconds": statistics.median(wall)}
+        row |= {"cpu_seconds": statistics.median(cpu), "repeats": repeats}
+        rows.append(row | {"load": round(os.getloadavg()[0], 1)} | cost)
     rates = {dtype: machine_rates(dtype) for dtype in {row["dtype"] for row in rows}}
     slow = {row["stage"]: row["seconds"] for row in rows if row["backend"] == "naive"}
     for row in rows:

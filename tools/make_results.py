@@ -25,6 +25,7 @@ MODEL = ROOT / "src" / "geotoken" / "data" / "models" / "mini"
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "experiments.md",
+    ROOT / "docs" / "performance.md",
     ROOT / "docs" / "quickstart.md",
     MODEL / "MODEL_CARD.md",
 )
@@ -166,6 +167,66 @@ def storage() -> str:
     return "\n".join(rows)
 
 
+BACKENDS = (("onnx", "float32"), ("torch", "float32"), ("torch", "bfloat16"))
+GOALS = {"greedy": 3, "sample": 30, "beam": 12}
+
+
+def decode() -> str:
+    """Seconds of each stage of decoding, against the naive loop and the roofline."""
+    rows = [
+        "| stage | backend | seconds | naive loop, s | times faster | goal | times the roofline |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    found = {(row["stage"], row["backend"], row["dtype"]): row for row in result("decode")}
+    for stage in ("encode", "greedy", "beam", "sample"):
+        slow = found[stage, "naive", "float32"]["seconds"]
+        for backend, dtype in BACKENDS:
+            row = found[stage, backend, dtype]
+            rows.append(
+                f"| {stage} | {backend} {dtype} | {row['seconds']:.2f} | {slow:.2f} "
+                f"| {slow / row['seconds']:.1f} | {GOALS.get(stage, '')} | {row['times_roofline']:.1f} |"
+            )
+    return "\n".join(rows)
+
+
+def decode_conditions() -> str:
+    """What the decoding figures were measured on."""
+    row = result("decode")[0]
+    rates = {
+        one["dtype"]: f"{one['flops_per_s'] / 1e9:.0f} GFLOP/s in {one['dtype']}" for one in result("decode")
+    }
+    loads = [one["load"] for one in result("decode")]
+    return (
+        f"{row['batch']} photos, {row['neighbors']} neighbors each, {row['samples']} samples, beam width "
+        f"{row['beam']}, {row['threads']} threads, {row['cpu']}, torch {row['torch']}; "
+        f"commit {row['commit']};\n"
+        f"matrix product {', '.join(rates.values())}; copy {row['bytes_per_s'] / 1e9:.0f} GB/s. Load average "
+        f"of the machine while measuring: {min(loads):.1f} to {max(loads):.1f}."
+    )
+
+
+def decode_prefixes() -> str:
+    """Distinct prefixes a step."""
+    found = {row["stage"]: row for row in result("decode") if row["backend"] == "onnx"}
+    rows = ["| stage | hypotheses scored at steps 1, 2, ... | without sharing |", "| --- | --- | --- |"]
+    for stage in ("greedy", "beam", "sample"):
+        row = found[stage]
+        many = {"greedy": 1, "beam": row["beam"], "sample": row["samples"]}[stage]
+        scored = ", ".join(map(str, row["rows_per_step"]))
+        rows.append(f"| {stage} | {scored} | {row['batch'] * many} at each |")
+    return "\n".join(rows)
+
+
+def decode_memory() -> str:
+    """Memory of sampling over that of the model."""
+    row = result("decode_memory")[0]
+    return (
+        f"{row['samples']} samples for each of {row['batch']} photos took "
+        f"{row['peak_bytes_over_model'] / 1e9:.2f} GB at most over the loaded model ({row['backend']}, "
+        f"{row['config']}; goal: 2 GB)."
+    )
+
+
 def limits() -> str:
     """The limits in three figures, for the README."""
     found = result("queries_report")
@@ -181,7 +242,10 @@ def limits() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (queries, calibration, reliability, evidence, speed, encoder, storage, limits)
+    for table in (
+        *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
+        *(decode, decode_conditions, decode_prefixes, decode_memory),
+    )
 }
 
 
