@@ -29,6 +29,9 @@ CONFIG_FILE: Final = "model.json"
 ENCODER_FILE: Final = "encoder.onnx"
 DECODER_FILE: Final = "decoder_step.onnx"
 
+ENCODED_TOGETHER: Final = 8
+"""Photos given to the encoder at once; bounds what the runtime keeps for its intermediate results."""
+
 _NEVER: Final = np.float32(-1e9)  # added to the score of a position that is not there
 
 
@@ -158,7 +161,13 @@ class OnnxModel:
         if config.head == "pointer":
             memory["item_keys"] = np.empty((num_photos, num_items, config.width), dtype=np.float32)
         inputs = {n: np.ascontiguousarray(a) for n, a in batch.arrays().items() if n in self._encoder_inputs}
-        _run(self._encoder, inputs, memory)
+        for start in range(0, num_photos, ENCODED_TOGETHER):
+            part = slice(start, start + ENCODED_TOGETHER)
+            _run(
+                self._encoder,
+                {n: a[part] for n, a in inputs.items()},
+                {n: a[part] for n, a in memory.items()},
+            )
         return OnnxMemory(memory, batch, config.scheme, OnnxStore(config.num_decoder_layers, config.width))
 
     def step(self, tokens: Ints | None, memory: protocol.Memory, cache: protocol.Cache) -> Floats:

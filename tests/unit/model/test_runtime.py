@@ -11,7 +11,7 @@ from geotoken.errors import ArtifactError
 from geotoken.model import OnnxModel
 from geotoken.model.network import TorchModel, export_onnx
 from geotoken.model.network.transformer import GeoTokenModel
-from geotoken.model.runtime import CONFIG_FILE, DECODER_FILE, ENCODER_FILE, OnnxStore
+from geotoken.model.runtime import CONFIG_FILE, DECODER_FILE, ENCODED_TOGETHER, ENCODER_FILE, OnnxStore
 from geotoken.regions import Region
 
 
@@ -68,6 +68,15 @@ def test_a_photo_alone_is_answered_as_in_a_batch(pair, evidence):
         alone = decode(model, [photo])[0]
         np.testing.assert_array_equal(found.tokens, alone.tokens)
         np.testing.assert_allclose(found.log_prob, alone.log_prob, atol=1e-5)
+
+
+def test_photos_may_be_more_than_are_encoded_together(pair, evidence):
+    ours, theirs = pair
+    photos = [*evidence(ours.config, seed=1), *evidence(ours.config, seed=2)]
+    assert len(photos) > ENCODED_TOGETHER
+    for one, other in zip(decode(ours, photos), decode(theirs, photos), strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+        np.testing.assert_allclose(one.log_prob, other.log_prob, atol=1e-4)
 
 
 def test_a_region_constrains_it(pair, evidence):
