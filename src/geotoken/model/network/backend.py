@@ -198,7 +198,7 @@ class TorchModel:
             return store.attend(layer, q, keys_values, new, nodes, num_heads)
 
         log_probs = self.network.step(self._tensors(given), memory.memory.take(given.photos), recall)
-        return log_probs[:, :size].double().cpu().numpy()
+        return log_probs[:, :size].cpu().double().numpy()
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self.network.head_weight.device, non_blocking=True)
