@@ -227,6 +227,21 @@ def decode_memory() -> str:
     )
 
 
+def decode_growth() -> str:
+    """Processor seconds of one thread as one thing varies."""
+    rows = [
+        "| varies | value | encode, s | decode, s | prefixes scored | decode, ms a prefix |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result("decode_growth"):
+        name = row["varies"].replace("_", " ") + (" of the model" if row["varies"] == "width" else "")
+        rows.append(
+            f"| {name} | {row['value']} | {row['encode_cpu_seconds']:.2f} | {row['decode_cpu_seconds']:.2f} "
+            f"| {row['prefixes']:,} | {1e3 * row['decode_cpu_seconds'] / row['prefixes']:.2f} |"
+        )
+    return "\n".join(rows)
+
+
 def limits() -> str:
     """The limits in three figures, for the README."""
     found = result("queries_report")
@@ -244,7 +259,7 @@ TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
         *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
-        *(decode, decode_conditions, decode_prefixes, decode_memory),
+        *(decode, decode_conditions, decode_prefixes, decode_memory, decode_growth),
     )
 }
 
