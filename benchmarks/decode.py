@@ -12,6 +12,7 @@ memory copy, both rates measured in this run. Needs [dev].
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,7 @@ def main() -> None:
         row = {"stage": stage, "backend": backend, "dtype": dtype, "seconds": statistics.median(wall)}
         row |= {"cpu_seconds": statistics.median(cpu), "repeats": repeats}
         rows.append(row | {"load": round(os.getloadavg()[0], 1)} | cost)
+        print(f"{stage} {backend} {dtype}: {row['seconds']:.2f} s", file=sys.stderr)
     rates = {dtype: machine_rates(dtype) for dtype in {row["dtype"] for row in rows}}
     slow = {row["stage"]: row["seconds"] for row in rows if row["backend"] == "naive"}
     for row in rows:
