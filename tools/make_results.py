@@ -208,8 +208,8 @@ def decode_conditions() -> str:
         f"{row['batch']} photos, {row['neighbors']} neighbors each, {row['samples']} samples, beam width "
         f"{row['beam']}.\n{unit[0].upper()}{unit[1:]}: {row['cpu']}, torch {row['torch']}, commit "
         f"{row['commit']}.\nMatrix product {', '.join(rates.values())}; copy "
-        f"{row['bytes_per_s'] / 1e9:.0f} GB/s.\nLoad average of the machine while measuring: {min(loads):.1f} to "
-        f"{max(loads):.1f}."
+        f"{row['bytes_per_s'] / 1e9:.0f} GB/s.\nLoad average of the machine while measuring: "
+        f"{min(loads):.1f} to {max(loads):.1f}."
     )
 
 
