@@ -6,7 +6,7 @@ VENV ?= .venv
 PACKAGE ?= .
 PHOTO ?= examples/himeji-castle.jpg
 WORKERS ?= 2
-BENCHMARKS ?= cells regions gallery posterior locate
+BENCHMARKS ?= cells regions gallery posterior locate decode decode_memory decode_growth
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')

@@ -59,3 +59,24 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_mixture: MixtureMo
     (folder / "MODEL_CARD.md").write_text("# tiny\n", encoding="utf-8")
     save_artifact(folder, name="tiny", scheme=TokenScheme(), head="mixture")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """The tiny model with a transformer of random weights as its head. Not to be changed: copy it first."""
+    import torch
+
+    from geotoken.model import ModelConfig
+    from geotoken.model.network import GeoTokenModel, export_onnx, save_network
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-transformer"
+    shutil.copytree(tiny_model, folder)
+    shutil.rmtree(folder / "mixture")
+    (folder / "transformer").mkdir()
+    torch.manual_seed(0)
+    size = {"width": 32, "num_encoder_layers": 2, "num_decoder_layers": 2, "num_heads": 4, "feed_forward": 48}
+    network = GeoTokenModel(ModelConfig(**size, num_neighbors=5, num_guesses=2, head="pointer"))
+    save_network(network, folder / "transformer")
+    export_onnx(network, folder / "transformer")
+    save_artifact(folder, name="tiny-transformer", scheme=TokenScheme(), head="transformer")
+    return folder

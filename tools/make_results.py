@@ -27,6 +27,7 @@ PAGES = (
     ROOT / "docs" / "experiments.md",
     ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "batches.md",
+    ROOT / "docs" / "performance.md",
     ROOT / "docs" / "quickstart.md",
     MODEL / "MODEL_CARD.md",
 )
@@ -190,6 +191,89 @@ def storage() -> str:
     return "\n".join(rows)
 
 
+BACKENDS = (("onnx", "float32"), ("torch", "float32"), ("torch", "bfloat16"))
+GOALS = {"greedy": 3, "sample": 30, "beam": 12}
+
+
+def decode() -> str:
+    """Seconds of each stage of decoding, against the naive loop and the roofline.
+
+    Of one thread, processor seconds are told, which other processes hardly change; of several, wall time.
+    """
+    seconds = "cpu_seconds" if result("decode")[0]["threads"] == 1 else "seconds"
+    rows = [
+        "| stage | backend | seconds | naive loop, s | times faster | goal | times the roofline |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    found = {(row["stage"], row["backend"], row["dtype"]): row for row in result("decode")}
+    for stage in ("encode", "greedy", "beam", "sample"):
+        slow = found[stage, "naive", "float32"][seconds]
+        for backend, dtype in BACKENDS:
+            row = found[stage, backend, dtype]
+            rows.append(
+                f"| {stage} | {backend} {dtype} | {row[seconds]:.2f} | {slow:.2f} "
+                f"| {slow / row[seconds]:.1f} | {GOALS.get(stage, '')} "
+                f"| {row[seconds] / row['roofline_seconds']:.1f} |"
+            )
+    return "\n".join(rows)
+
+
+def decode_conditions() -> str:
+    """What the decoding figures were measured on."""
+    row = result("decode")[0]
+    rates = {
+        one["dtype"]: f"{one['flops_per_s'] / 1e9:.0f} GFLOP/s in {one['dtype']}" for one in result("decode")
+    }
+    loads = [one["load"] for one in result("decode")]
+    unit = (
+        "processor seconds of one thread" if row["threads"] == 1 else f"seconds of {row['threads']} threads"
+    )
+    return (
+        f"{row['batch']} photos, {row['neighbors']} neighbors each, {row['samples']} samples, beam width "
+        f"{row['beam']}.\n{unit[0].upper()}{unit[1:]}: {row['cpu']}, torch {row['torch']}, commit "
+        f"{row['commit']}.\nMatrix product {', '.join(rates.values())}; copy "
+        f"{row['bytes_per_s'] / 1e9:.0f} GB/s.\nLoad average of the machine while measuring: "
+        f"{min(loads):.1f} to {max(loads):.1f}."
+    )
+
+
+def decode_prefixes() -> str:
+    """Distinct prefixes a step."""
+    found = {row["stage"]: row for row in result("decode") if row["backend"] == "onnx"}
+    rows = ["| stage | hypotheses scored at steps 1, 2, ... | without sharing |", "| --- | --- | --- |"]
+    for stage in ("greedy", "beam", "sample"):
+        row = found[stage]
+        many = {"greedy": 1, "beam": row["beam"], "sample": row["samples"]}[stage]
+        scored = ", ".join(map(str, row["rows_per_step"]))
+        rows.append(f"| {stage} | {scored} | {row['batch'] * many} at each |")
+    return "\n".join(rows)
+
+
+def decode_memory() -> str:
+    """Memory of sampling over that of the model."""
+    row = result("decode_memory")[0]
+    return (
+        f"{row['samples']} samples for each of {row['batch']} photos took "
+        f"{row['peak_bytes_over_model'] / 1e9:.2f} GB at most over the loaded model ({row['backend']}, "
+        f"{row['config']}; goal: 2 GB)."
+    )
+
+
+def decode_growth() -> str:
+    """Processor seconds of one thread as one thing varies."""
+    rows = [
+        "| varies | value | encode, s | decode, s | prefixes scored | decode, ms a prefix |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result("decode_growth"):
+        name = row["varies"].replace("_", " ") + (" of the model" if row["varies"] == "width" else "")
+        rows.append(
+            f"| {name} | {row['value']} | {row['encode_cpu_seconds']:.2f} | {row['decode_cpu_seconds']:.2f} "
+            f"| {row['prefixes']:,} | {1e3 * row['decode_cpu_seconds'] / row['prefixes']:.2f} |"
+        )
+    return "\n".join(rows)
+
+
 def limits() -> str:
     """The limits in three figures, for the README."""
     look, report = (result(f"queries_{half}") for half in HALVES)
@@ -299,6 +383,8 @@ TABLES: dict[str, Callable[[], str]] = {
         known_country,
         batch,
         galleries,
+        *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
+        *(decode, decode_conditions, decode_prefixes, decode_memory, decode_growth),
     )
 }
 

@@ -2,8 +2,8 @@
 
 Owns names, layout and verification; must not know how the parts work together.
 
-A model is a folder with `config.json`, `manifest.json` (sha256 of each file), `MODEL_CARD.md`, and the
-folders `encoder`, `gallery` and `mixture`.
+A model is a folder with `config.json`, `manifest.json` (sha256 of each file), `MODEL_CARD.md`, the folders
+`encoder` and `gallery`, and one for each of its heads, `mixture` or `transformer`.
 """
 
 import json
@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from geotoken import hub
-from geotoken.errors import ArtifactError
+from geotoken.errors import ArtifactError, InputError
 from geotoken.files import read_json
-from geotoken.manifest import verify_manifest, write_manifest
+from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
 from geotoken.metrics import THRESHOLDS_KM
+from geotoken.mixture import MixtureModel
+from geotoken.model import OnnxModel
+from geotoken.protocol import TokenModel
 from geotoken.tokens import TokenScheme
 from geotoken.version import __version__
 
@@ -26,8 +29,8 @@ CONFIG_NAME: Final = "config.json"
 CARD_NAME: Final = "MODEL_CARD.md"
 MAX_GROUP_SIZE: Final = 6
 """Levels in one token of a model: 4096 tokens at each position; beam search scores them all."""
-HEADS: Final = ("mixture",)
-"""Evidence models that this version can run."""
+HEADS: Final = ("mixture", "transformer")
+"""Evidence models that this version can run; each has a folder of its name in a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +229,41 @@ def _scheme(*, level: int, group_size: int) -> TokenScheme:
     return scheme
 
 
+def load_head(
+    artifact: Artifact, head: str | None = None, num_threads: int | None = None
+) -> tuple[TokenModel, int]:
+    """Open an evidence model of a verified folder.
+
+    Args:
+        artifact: The folder.
+        head: One of `HEADS`; the artifact's default when None.
+        num_threads: Processor cores for a network; all when None.
+
+    Returns:
+        The evidence model, and how many neighbors it reads.
+
+    Raises:
+        ArtifactError: A part is missing or damaged, or has another token scheme than the model.
+        InputError: The model has no such head.
+    """
+    head = head or artifact.head
+    present = [name for name in HEADS if (artifact.folder / name).is_dir()]
+    if artifact.head not in present:
+        raise ArtifactError(f"{artifact.folder} lacks the folder {artifact.head}; install the model again")
+    if head not in present:
+        raise InputError(
+            f"head (--head) is {head!r}; the model {artifact.name} has {' and '.join(present)}; choose one"
+        )
+    folder = artifact.folder / head
+    if head == "mixture":
+        mixture = MixtureModel.load(folder, artifact.scheme)
+        return mixture, mixture.config.with_similarity.num_neighbors
+    transformer = OnnxModel.load(folder, num_threads)
+    if transformer.scheme != artifact.scheme:
+        raise ArtifactError(f"{folder} has not the token scheme of its model; install the model again")
+    return transformer, transformer.config.num_neighbors
+
+
 def _weights(values: list[float]) -> tuple[float, ...]:
     """Weights of the thresholds, as read.
 
@@ -267,3 +305,37 @@ def save_artifact(
     }
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
+
+
+def export_transformer(folder: Path, out: Path | None = None) -> tuple[Path, float]:
+    """Make the graphs that the base install runs of a transformer's weights, and prove that they agree.
+
+    Args:
+        folder: A model folder with `transformer/model.json` and `transformer/model.safetensors`, or that
+            inner folder itself. The manifest of a model folder is renewed.
+        out: Folder for the graphs and model.json, made if need be; beside the weights when None.
+
+    Returns:
+        The folder with the graphs, and the largest difference of a log-probability from PyTorch, in nats.
+
+    Raises:
+        ArtifactError: If the weights are missing or damaged, the folder cannot be written, or the graphs
+            do not agree.
+        DependencyError: If the extra `train` is not installed.
+    """
+    from geotoken.model.network import export_onnx, load_network
+
+    inner = folder / "transformer" if (folder / "transformer").is_dir() else folder
+    listed = inner != folder and (folder / MANIFEST_NAME).exists()
+    if listed:
+        verify_manifest(folder, KIND, FORMAT_VERSION)
+    network = load_network(inner)
+    target = inner if out is None else out
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        difference = export_onnx(network, target)
+    except OSError as error:
+        raise ArtifactError(f"cannot write to {target} ({error.strerror}); give another --out") from error
+    if listed and out is None:
+        write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
+    return target, difference

@@ -3,7 +3,7 @@
 Owns the `Evidence` value; must not know how a model weighs it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +25,8 @@ def _empty() -> Floats:
 class Evidence:
     """Evidence about one place: retrieved neighbors and guesses; every kind may be absent.
 
-    All arrays are float64 and one-dimensional: K neighbors, best first within each photo, and G guesses.
+    All arrays are float64: K neighbors, best first within each photo, and G guesses. Vectors are optional and
+    named by what they show, such as "image"; the mixture does not read them.
     """
 
     neighbor_lat: Floats = field(default_factory=_empty)
@@ -42,6 +43,10 @@ class Evidence:
     """Longitude of each guess in degrees, shape (G,)."""
     guess_weight: Floats = field(default_factory=_empty)
     """Trust in each guess, > 0, shape (G,): 1 is that of a typical good guess, 2 doubles its odds."""
+    query_vectors: Mapping[str, Floats] = field(default_factory=dict)
+    """Vectors of the photo itself by name, each of shape (D,) with a D of its own."""
+    neighbor_vectors: Mapping[str, Floats] = field(default_factory=dict)
+    """Vectors of the neighbors by name, each of shape (K, D)."""
 
     def __post_init__(self) -> None:
         num_neighbors = len(self.neighbor_lat)
@@ -65,6 +70,7 @@ class Evidence:
             raise InputError("the similarity of a neighbor must be from -1 to 1")
         if not np.all((self.guess_weight > 0) & np.isfinite(self.guess_weight)):
             raise InputError("the weight of a guess must be finite and greater than 0")
+        self._check_vectors()
 
     @classmethod
     def merge(cls, parts: Sequence["Evidence"]) -> "Evidence":
@@ -75,6 +81,10 @@ class Evidence:
 
         Returns:
             One evidence with the neighbors and guesses of all parts; ranks stay those within each photo.
+            Vectors of neighbors are kept like similarities; those of the photos become their mean.
+
+        Raises:
+            InputError: If vectors of one name differ in length.
         """
         similarities = [p.neighbor_similarity for p in parts if len(p.neighbor_lat)]
         known = [s for s in similarities if s is not None]
@@ -90,7 +100,29 @@ class Evidence:
             )
         }
         similarity = np.concatenate(known) if known and len(known) == len(similarities) else None
-        return cls(neighbor_similarity=similarity, **joined)
+        return cls(
+            neighbor_similarity=similarity,
+            query_vectors=_mean_vectors([p.query_vectors for p in parts]),
+            neighbor_vectors=_join_vectors([p.neighbor_vectors for p in parts if len(p.neighbor_lat)]),
+            **joined,
+        )
+
+    def _check_vectors(self) -> None:
+        """Refuse vectors that do not fit.
+
+        Raises:
+            InputError: A shape or a value is impossible.
+        """
+        num_neighbors = len(self.neighbor_lat)
+        for name, vector in self.query_vectors.items():
+            if vector.ndim != 1 or not np.all(np.isfinite(vector)):
+                raise InputError(f"query vector {name!r} must be one row of finite numbers")
+        for name, vectors in self.neighbor_vectors.items():
+            if vectors.ndim != 2 or len(vectors) != num_neighbors or not np.all(np.isfinite(vectors)):
+                raise InputError(
+                    f"neighbor vectors {name!r} of shape {vectors.shape} must be {num_neighbors} rows of "
+                    "finite numbers, one a neighbor"
+                )
 
 
 def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
@@ -112,3 +144,29 @@ def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
     lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
     weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
     return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
+
+
+def _mean_vectors(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """The mean of the vectors of each name over the parts that have it."""
+    names = {name: None for part in parts for name in part}
+    return {
+        name: np.mean(_same_length(name, [p[name] for p in parts if name in p]), axis=0) for name in names
+    }
+
+
+def _join_vectors(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """The rows of all parts, for the names that every part has."""
+    names = [name for name in (parts[0] if parts else ()) if all(name in part for part in parts)]
+    return {name: np.concatenate(_same_length(name, [part[name] for part in parts])) for name in names}
+
+
+def _same_length(name: str, vectors: list[Floats]) -> list[Floats]:
+    """The vectors themselves.
+
+    Raises:
+        InputError: They differ in length.
+    """
+    lengths = sorted({one.shape[-1] for one in vectors})
+    if len(lengths) > 1:
+        raise InputError(f"vectors {name!r} differ in length ({lengths}); use one encoder for all photos")
+    return vectors

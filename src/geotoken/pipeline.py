@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.artifact import Artifact, load_artifact
+from geotoken.artifact import load_artifact, load_head
 from geotoken.decoding import (
     Candidates,
     CellProbability,
@@ -31,7 +31,6 @@ from geotoken.gallery import Exclusion, Gallery, Neighbors
 from geotoken.geo import haversine_km
 from geotoken.images.embed import Encoder
 from geotoken.images.read import Photo, read
-from geotoken.mixture import MixtureModel
 from geotoken.places import nearest
 from geotoken.prediction import Prediction
 from geotoken.protocol import Memory, TokenModel
@@ -116,8 +115,8 @@ class Locator:
             model: Name of a bundled model ("mini"), path of a model folder, or "owner/name[@revision]" on
                 the hub (extra `hub`).
             gallery: Folder of another gallery, made with the same encoder; the model's own when None.
-            head: Evidence model; the artifact's default when None.
-            num_threads: Processor cores for the encoder; all when None.
+            head: Evidence model, "mixture" or "transformer"; the artifact's default when None.
+            num_threads: Processor cores for the networks; all when None.
             offline: Whether nothing may be downloaded.
 
         Returns:
@@ -126,15 +125,15 @@ class Locator:
         Raises:
             ArtifactError: If a folder is missing, damaged, or does not fit, or cannot be downloaded.
             DependencyError: If the model is on the hub and the extra `hub` is not installed.
-            InputError: If the head is unknown.
+            InputError: If the head is unknown, or the model does not have it.
         """
         artifact = load_artifact(model, offline=offline)
-        mixture = _load_mixture(artifact, head or artifact.head)
+        token_model, num_neighbors = load_head(artifact, head, num_threads)
         return cls(
             encoder=Encoder.load(artifact.folder / "encoder", num_threads=num_threads),
             gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
-            model=mixture,
-            num_neighbors=mixture.config.with_similarity.num_neighbors,
+            model=token_model,
+            num_neighbors=num_neighbors,
             utility=weighted_thresholds(artifact.threshold_weights),
             name=artifact.name,
         )
@@ -376,12 +375,6 @@ def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:
             "probabilities hold only if it was taken there"
         )
     return tuple(remarks)
-
-
-def _load_mixture(artifact: Artifact, head: str) -> MixtureModel:
-    if head != "mixture":
-        raise InputError(f"head (--head) is {head!r}; this version has one, mixture")
-    return MixtureModel.load(artifact.folder / "mixture", artifact.scheme)
 
 
 def _name(source: PhotoSource) -> str:

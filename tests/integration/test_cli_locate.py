@@ -223,7 +223,7 @@ def test_many_photos_get_short_panels_and_a_count_of_failures(locate, examples, 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--head", "transformer"], 2, "this version has one, mixture"),
+        (["--head", "transformer"], 2, "the model tiny has mixture"),
         (["--model", "nope"], 3, "there is no model 'nope'"),
         (["--gallery", "nope"], 3, "nope is not a folder"),
     ],

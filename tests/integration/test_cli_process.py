@@ -56,6 +56,23 @@ def test_locating_needs_no_torch(examples):
     assert (done.returncode, done.stdout) == (0, "Japan\n"), done.stderr
 
 
+def test_a_transformer_locates_without_torch_and_its_network_says_what_to_install(examples, tiny_transformer):
+    script = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from geotoken import Locator\n"
+        "print(len(Locator.from_pretrained(sys.argv[1]).locate(sys.argv[2]).tokens))\n"
+        "from geotoken.cli import main\n"
+        "sys.argv = ['geotoken', 'export', sys.argv[1]]\n"
+        "main()\n"
+    )
+    arguments = [sys.executable, "-c", script, str(tiny_transformer), str(examples / "himeji-castle.jpg")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "11\n"), done.stderr
+    assert "pip install 'geotoken[train]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_terminal_of_few_letters_gets_what_it_can_show(examples):
     env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = run("locate", examples / "himeji-castle.jpg", env=env)

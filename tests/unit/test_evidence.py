@@ -66,3 +66,42 @@ def test_weight_of_a_guess_must_be_positive_and_finite(weight):
 def test_a_guess_weighs_one_unless_said_otherwise():
     evidence = guess_evidence([(1.0, 2.0), (3.0, 4.0, 2.5)])
     assert evidence.guess_weight.tolist() == [1.0, 2.5]
+
+
+def with_vectors(num, **query):
+    vectors = np.arange(2.0 * num).reshape(num, 2)
+    return dataclasses.replace(neighbors(num), neighbor_vectors={"image": vectors}, query_vectors=query)
+
+
+def test_merge_joins_vectors_that_all_have_and_averages_those_of_the_photos():
+    merged = Evidence.merge(
+        [
+            with_vectors(2, image=np.array([1.0, 0.0])),
+            guess(),
+            with_vectors(1, image=np.array([0.0, 1.0]), text=np.ones(3)),
+        ]
+    )
+    assert merged.neighbor_vectors["image"].tolist() == [[0, 1], [2, 3], [0, 1]]
+    assert merged.query_vectors["image"].tolist() == [0.5, 0.5]
+    assert merged.query_vectors["text"].tolist() == [1, 1, 1]
+    assert Evidence.merge([with_vectors(2), neighbors(1)]).neighbor_vectors == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"neighbor_vectors": {"image": np.ones((3, 2))}},
+        {"neighbor_vectors": {"image": np.ones(2)}},
+        {"neighbor_vectors": {"image": np.full((2, 2), np.nan)}},
+        {"query_vectors": {"image": np.ones((1, 2))}},
+        {"query_vectors": {"image": np.array([1.0, np.inf])}},
+    ],
+)
+def test_vectors_must_fit_and_be_finite(change):
+    with pytest.raises(InputError, match="image"):
+        dataclasses.replace(neighbors(2), **change)
+
+
+def test_vectors_of_one_name_have_one_length():
+    with pytest.raises(InputError, match="differ in length"):
+        Evidence.merge([with_vectors(1, image=np.ones(2)), with_vectors(1, image=np.ones(3))])

@@ -1,13 +1,18 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from geotoken.artifact import save_artifact
+from geotoken.decoding import DECODERS
 from geotoken.errors import ArtifactError, ImageError, InputError
 from geotoken.gallery import Exclusion
 from geotoken.geo import haversine_km
 from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.regions import Region
 from geotoken.selection import within_km
+from geotoken.tokens import TokenScheme
 
 HIMEJI = (34.8394, 134.6939)
 
@@ -171,3 +176,50 @@ def test_guesses_are_checked_before_work_begins(guess):
 def test_no_photos_give_no_answers(locator):
     assert list(locator.locate_many([])) == []
     assert locator.locate_together([]) == []
+
+
+@pytest.fixture(scope="module")
+def with_transformer(tiny_transformer):
+    return Locator.from_pretrained(tiny_transformer, num_threads=1)
+
+
+def test_a_transformer_locates_as_any_head_does(with_transformer, photo, examples):
+    assert with_transformer.num_neighbors == 5
+    for decoder in DECODERS:
+        found = with_transformer.locate(photo, decoder=decoder, guesses=[HIMEJI])
+        assert len(found.tokens) == 11
+        assert all(log_prob <= 0 for log_prob in found.candidates.log_prob)
+    inside = with_transformer.locate(photo, within=Region.country("JP"))
+    assert inside.place.country_code == "JP"
+    both = with_transformer.locate_many([photo, examples / "taj-mahal-agra.jpg"])
+    assert next(iter(both)).tokens == with_transformer.locate(photo).tokens
+
+
+def test_a_head_that_the_model_lacks_is_named_with_those_it_has(tiny_model, tiny_transformer):
+    with pytest.raises(InputError, match="'transformer'; the model tiny has mixture"):
+        Locator.from_pretrained(tiny_model, head="transformer")
+    with pytest.raises(InputError, match="'mixture'; the model tiny-transformer has transformer"):
+        Locator.from_pretrained(tiny_transformer, head="mixture")
+
+
+def test_a_transformer_of_another_scheme_is_refused(tmp_path, tiny_transformer):
+    folder = shutil.copytree(tiny_transformer, tmp_path / "other")
+    save_artifact(folder, name="other", scheme=TokenScheme(18, 2), head="transformer")
+    with pytest.raises(ArtifactError, match="token scheme"):
+        Locator.from_pretrained(folder)
+
+
+def test_a_transformer_without_its_graphs_says_how_to_make_them(tmp_path, tiny_transformer):
+    folder = shutil.copytree(tiny_transformer, tmp_path / "bare")
+    (folder / "transformer" / "decoder_step.onnx").unlink()
+    save_artifact(folder, name="bare", scheme=TokenScheme(), head="transformer")
+    with pytest.raises(ArtifactError, match="geotoken export"):
+        Locator.from_pretrained(folder)
+
+
+def test_a_model_without_its_own_head_is_not_whole(tmp_path, tiny_transformer):
+    folder = shutil.copytree(tiny_transformer, tmp_path / "headless")
+    shutil.rmtree(folder / "transformer")
+    save_artifact(folder, name="headless", scheme=TokenScheme(), head="transformer")
+    with pytest.raises(ArtifactError, match="lacks the folder transformer"):
+        Locator.from_pretrained(folder)

@@ -49,7 +49,7 @@ Head = Annotated[
     typer.Option(
         "--head",
         metavar="NAME",
-        help="Evidence model: mixture.",
+        help="Evidence model: mixture or transformer.",
         show_default="the model's own",
         rich_help_panel="Model",
     ),

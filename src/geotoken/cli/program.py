@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from geotoken.cli import gallery, models, tokens
 from geotoken.cli.errors import exit_codes, print_error
+from geotoken.cli.export import export
 from geotoken.cli.locate import locate
 from geotoken.version import __version__
 
@@ -64,6 +65,7 @@ app.command("locate")(locate)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")
+app.command("export")(export)
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ COMMANDS = {
     "gallery": {"add", "build", "info", "merge", "reindex", "remove", "search"},
     "tokens": {"encode", "decode"},
     "models": {"list", "info", "pull", "push"},
+    "export": set(),
 }
 HEAVY = {"numpy", "torch", "onnxruntime", "faiss", "duckdb", "PIL"}
 

@@ -1,0 +1,177 @@
+"""The live hypotheses as paths in a tree of prefixes, and the arrays that one step needs of them.
+
+Owns the bookkeeping, all on the host in numpy; must not know which library keeps the keys and values.
+
+A node is one prefix whose keys and values were computed, once, whoever continues it. A hypothesis is the list
+of its nodes, so that reordering and repeating hypotheses moves a few integers and no keys or values.
+Dimension letters: B photos, R rows (hypotheses), W rows of the photo that has most, E items of evidence.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geotoken.tokens import TokenScheme
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class NodeStore(Protocol):
+    """Keys and values of nodes, numbered in the order in which they came; only ever grows."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes held so far."""
+        ...
+
+    def new(self) -> "NodeStore":
+        """An empty store of the same kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepInput:
+    """What the network is told of R hypotheses to score their next tokens."""
+
+    position: int
+    """Tokens that each hypothesis has, t."""
+    token_rows: Ints
+    """Row of the last token in the embedding table, shape (R,); 0 is the start."""
+    nodes: Ints
+    """Nodes of the prefixes before the last token, shape (R, t), in order."""
+    photos: slice
+    """Photos from the first to the last that has a row; B of them."""
+    pad: Ints
+    """Row in each slot of a photo, shape (B, W); any row where the photo has fewer."""
+    slot: Ints
+    """Place of each row in the flat `pad`, shape (R,)."""
+    copied: Ints
+    """Next token of every item of the row's photo, shape (R, E)."""
+    match: Bools
+    """Whether the item begins with the row's tokens, shape (R, E)."""
+
+
+@dataclass(slots=True)
+class PrefixCache:
+    """The live hypotheses of one decoding run; a value as `geotoken.protocol.Cache` asks."""
+
+    scheme: TokenScheme
+    """The token scheme."""
+    item_tokens: Ints
+    """Tokens of the items of every photo, shape (photos, E, T)."""
+    photo: Ints
+    """Photo of each row, shape (R,)."""
+    nodes: Ints
+    """Nodes of each row's prefixes, shape (R, t)."""
+    match: Bools
+    """Whether an item of evidence begins with the row's tokens, shape (R, E)."""
+    store: NodeStore
+    """Keys and values of the nodes; shared by caches that came from one another."""
+
+    @classmethod
+    def empty(
+        cls, scheme: TokenScheme, item_tokens: Ints, item_mask: Bools, store: NodeStore
+    ) -> "PrefixCache":
+        """One empty hypothesis a photo.
+
+        Args:
+            scheme: The token scheme.
+            item_tokens: Tokens of the items of every photo, shape (B, E, T).
+            item_mask: Whether there is such an item, shape (B, E).
+            store: An empty store.
+
+        Returns:
+            The cache.
+        """
+        num_photos = len(item_mask)
+        photo = np.arange(num_photos, dtype=np.int64)
+        return cls(scheme, item_tokens, photo, np.empty((num_photos, 0), np.int64), item_mask, store)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of live hypotheses R."""
+        return len(self.photo)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens whose continuation was scored, t."""
+        return int(self.nodes.shape[1])
+
+    def expand(self, n: int) -> "PrefixCache":
+        """Repeat each row n times, adjacent."""
+        return self.reorder(np.repeat(np.arange(self.num_rows), n))
+
+    def reorder(self, rows: Ints) -> "PrefixCache":
+        """Select rows by position, shape (R',)."""
+        # An empty hypothesis has no nodes to share: a store of its own is freed when its search is over.
+        store = self.store if self.num_tokens else self.store.new()
+        return PrefixCache(
+            self.scheme, self.item_tokens, self.photo[rows], self.nodes[rows], self.match[rows], store
+        )
+
+    def advance(self, tokens: Ints | None) -> StepInput:
+        """Append the last token of every hypothesis and number the new nodes; in place.
+
+        Args:
+            tokens: Last tokens, shape (R,); None when the hypotheses are empty.
+
+        Returns:
+            What the network needs; its keys and values go to the store under the numbers
+            `num_nodes`..`num_nodes + R - 1` that the store will give them.
+
+        Raises:
+            TypeError: If tokens are given to empty hypotheses, or none to others, or the sequence is whole.
+        """
+        position = self.num_tokens
+        if (tokens is None) != (position == 0) or position == self.scheme.length:
+            raise TypeError(f"step {position} of {self.scheme.length} was given tokens {tokens}")
+        token_rows = np.zeros(self.num_rows, dtype=np.int64)
+        if tokens is not None:
+            token_rows = tokens + embedding_offsets(self.scheme)[position - 1]
+            self.match = self.match & (self.item_tokens[self.photo, :, position - 1] == tokens[:, None])
+        photos, pad, slot = _slots(self.photo)
+        given = StepInput(
+            position=position,
+            token_rows=token_rows,
+            nodes=self.nodes,
+            photos=photos,
+            pad=pad,
+            slot=slot,
+            copied=self.item_tokens[self.photo, :, position],
+            match=self.match,
+        )
+        new = self.store.num_nodes + np.arange(self.num_rows)
+        self.nodes = np.concatenate([self.nodes, new[:, None]], axis=1)
+        return given
+
+
+def embedding_offsets(scheme: TokenScheme) -> Ints:
+    """Row of token 0 of every position in the table of token embeddings; row 0 is the start.
+
+    Args:
+        scheme: The token scheme.
+
+    Returns:
+        Offsets, shape (T + 1,); the last is the number of rows in the table.
+    """
+    return np.cumsum([1, *scheme.vocabulary_sizes])
+
+
+def _slots(photo: Ints) -> tuple[slice, Ints, Ints]:
+    """Group rows by photo: the photos' range, `pad` (B, W) and `slot` (R,) as in `StepInput`."""
+    if len(photo) == 0:
+        return slice(0, 1), np.zeros((1, 1), np.int64), np.zeros(0, np.int64)
+    first = int(photo.min())
+    line = photo - first
+    counts = np.bincount(line)
+    order = np.argsort(line, kind="stable")
+    place = np.arange(len(photo)) - (np.cumsum(counts) - counts)[line[order]]
+    width = int(counts.max())
+    pad = np.zeros((len(counts), width), dtype=np.int64)
+    pad[line[order], place] = order
+    slot = np.empty(len(photo), dtype=np.int64)
+    slot[order] = line[order] * width + place
+    return slice(first, first + len(counts)), pad, slot

@@ -1,0 +1,75 @@
+"""The head that copies: the next token of evidence that begins as the hypothesis does, by a learned gate.
+
+Owns the mixture of generator and copy; must not know how hypotheses are searched.
+Dimension letters: B photos, E items, T tokens, V vocabulary, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from geotoken.model.config import ModelConfig
+
+_TINY = 1e-30
+
+
+class Pointer(nn.Module):
+    """p = (1 - g) generator + g copy, where g is 0 if no item is consistent with the prefix.
+
+    References:
+        See, Liu, Manning (2017), Get to the point: summarization with pointer-generator networks,
+        section 2.2; here only items that agree with the whole prefix may be copied.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.scale = config.width**-0.5
+        self.key = nn.Linear(config.width, config.width)
+        self.ask = nn.Linear(config.width, config.width)
+        self.gate = nn.Linear(config.width, 1)
+
+    def item_keys(self, items: Tensor) -> Tensor:
+        """What items are found by, once a photo, from and to shape (B, E, D)."""
+        return self.key(items)  # type: ignore[no-any-return]
+
+    def query(self, x: Tensor) -> Tensor:
+        """What hypotheses look for, from and to shape (..., D); times a key it is a score."""
+        return self.ask(x) * self.scale  # type: ignore[no-any-return]
+
+    def mix(self, log_probs: Tensor, x: Tensor, scores: Tensor, copied: Tensor, match: Tensor) -> Tensor:
+        """Mix the generator's distribution with the copy of consistent items.
+
+        Args:
+            log_probs: The generator's log-probabilities, shape (..., V), float32, finite.
+            x: State of each hypothesis, shape (..., D), for the gate.
+            scores: Score of each item, shape (..., E).
+            copied: Token that each item would put next, shape (..., E).
+            match: Whether the item is consistent with the prefix, shape (..., E), bool.
+
+        Returns:
+            Log-probabilities, shape (..., V), float32.
+        """
+        weights = scores.float().masked_fill(~match, -1e9).softmax(dim=-1) * match  # (..., E)
+        vocabulary = torch.arange(log_probs.shape[-1], device=copied.device)
+        chosen = (copied[..., None] == vocabulary).to(weights.dtype)  # (..., E, V)
+        copy = (weights[..., None] * chosen).sum(dim=-2).clamp_min(_TINY).log()
+        gate = self.gate(x).float()  # (..., 1)
+        one, other = log_probs + logsigmoid(-gate), copy + logsigmoid(gate)
+        mixed = torch.maximum(one, other) + torch.log1p(torch.exp(-(one - other).abs()))  # logaddexp
+        return torch.where(match.any(dim=-1, keepdim=True), mixed, log_probs)
+
+
+def consistent(tokens: Tensor, item_tokens: Tensor, item_mask: Tensor) -> Tensor:
+    """Which items begin as each prefix of a sequence.
+
+    Args:
+        tokens: One sequence a photo, shape (B, T).
+        item_tokens: Tokens of the items, shape (B, E, T).
+        item_mask: Whether there is such an item, shape (B, E).
+
+    Returns:
+        Whether item e agrees with the tokens before t, shape (B, T, E), bool.
+    """
+    equal = tokens[:, None, :-1] == item_tokens[:, :, :-1]  # (B, E, T - 1)
+    agrees = torch.cat([torch.ones_like(item_tokens[:, :, :1]), equal.cumprod(dim=2)], dim=2)
+    return agrees.bool().transpose(1, 2) & item_mask[:, None]

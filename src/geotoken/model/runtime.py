@@ -1,0 +1,256 @@
+"""The transformer on ONNX Runtime: the default at run time, without PyTorch.
+
+Owns the two sessions and the memory they read and write in place; must not know how the graphs were made.
+Dimension letters: B photos, E items, P positions of evidence, D width, H heads, R hypotheses, L layers.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geotoken import protocol
+from geotoken.errors import ArtifactError
+from geotoken.evidence import Evidence
+from geotoken.model.batch import EvidenceBatch, collate
+from geotoken.model.cache import PrefixCache, StepInput
+from geotoken.model.config import ModelConfig
+from geotoken.tokens import TokenScheme
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+CONFIG_FILE: Final = "model.json"
+ENCODER_FILE: Final = "encoder.onnx"
+DECODER_FILE: Final = "decoder_step.onnx"
+
+ENCODED_TOGETHER: Final = 8
+"""Photos given to the encoder at once; bounds what the runtime keeps for its intermediate results."""
+
+_NEVER: Final = np.float32(-1e9)  # added to the score of a position that is not there
+
+
+def memory_names(config: ModelConfig) -> list[str]:
+    """Names of what the encoder gives and the decoder reads: keys and values a layer, the mask, the items."""
+    layers = range(config.num_decoder_layers)
+    items = ["item_keys"] if config.head == "pointer" else []
+    return [*(f"key_{i}" for i in layers), *(f"value_{i}" for i in layers), "mask", *items]
+
+
+def past_names(layer: int) -> tuple[str, str]:
+    """Names of the keys and values that the decoder's self-attention kept; outputs begin with `new_`."""
+    return f"past_key_{layer}", f"past_value_{layer}"
+
+
+class OnnxStore:
+    """Keys and values of nodes in one growing array, into which the graph writes."""
+
+    def __init__(self, num_layers: int, width: int) -> None:
+        self.data: Singles = np.empty((2 * num_layers, 0, width), dtype=np.float32)
+        """Keys (even) and values (odd) of each layer, shape (2 L, capacity, D)."""
+        self.num_nodes = 0
+
+    def new(self) -> "OnnxStore":
+        """An empty store of the same kind."""
+        return OnnxStore(len(self.data) // 2, self.data.shape[2])
+
+    def reserve(self, num_rows: int, num_steps: int) -> slice:
+        """Number new nodes and make room for as many in each of the steps to come.
+
+        Args:
+            num_rows: New nodes.
+            num_steps: Steps until the sequences are whole, with this one.
+
+        Returns:
+            The numbers of the new nodes.
+        """
+        new = slice(self.num_nodes, self.num_nodes + num_rows)
+        capacity = self.data.shape[1]
+        if new.stop > capacity:
+            wanted = max(new.start + num_rows * num_steps, capacity * 3 // 2)
+            data = np.empty((self.data.shape[0], wanted, self.data.shape[2]), dtype=np.float32)
+            data[:, : new.start] = self.data[:, : new.start]
+            self.data = data
+        if self.num_nodes == 0:
+            self.data[:, 0] = 0.0  # stands for the past of an empty hypothesis, and is read with weight 0
+        self.num_nodes = new.stop
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxMemory:
+    """The encoded evidence of B photos."""
+
+    arrays: dict[str, NDArray[Any]]
+    """What the encoder gave, by name, each with the photos first."""
+    batch: EvidenceBatch
+    """The evidence as arrays."""
+    scheme: TokenScheme
+    """The token scheme."""
+    store: OnnxStore
+    """An empty store."""
+
+    @property
+    def num_photos(self) -> int:
+        """Number of photos B."""
+        return self.batch.num_photos
+
+    def new_cache(self) -> PrefixCache:
+        """A cache with one empty hypothesis a photo."""
+        return PrefixCache.empty(self.scheme, self.batch.item_tokens, self.batch.item_mask, self.store.new())
+
+
+class OnnxModel:
+    """The transformer on ONNX Runtime as a token model."""
+
+    def __init__(self, config: ModelConfig, encoder: Any, decoder: Any) -> None:
+        """Take two open sessions into use; see `load`."""
+        self.config = config
+        self._encoder = encoder
+        self._decoder = decoder
+        self._encoder_inputs = {one.name for one in encoder.get_inputs()}
+        self._decoder_inputs = {one.name for one in decoder.get_inputs()}
+
+    @classmethod
+    def load(cls, folder: Path, num_threads: int | None = None) -> "OnnxModel":
+        """Read a model written by `geotoken.model.network.export`.
+
+        Args:
+            folder: Folder with model.json, encoder.onnx and decoder_step.onnx.
+            num_threads: Processor cores; all when None.
+
+        Returns:
+            The model.
+
+        Raises:
+            ArtifactError: If a file is missing or damaged.
+        """
+        config = ModelConfig.load(folder / CONFIG_FILE)
+        sessions = [_session(folder / name, num_threads) for name in (ENCODER_FILE, DECODER_FILE)]
+        return cls(config, *sessions)
+
+    @property
+    def scheme(self) -> TokenScheme:
+        """The token scheme whose sequences the model scores."""
+        return self.config.scheme
+
+    def encode(self, evidence: Sequence[Evidence]) -> OnnxMemory:
+        """Encode the evidence of B photos.
+
+        Args:
+            evidence: Evidence of each photo.
+
+        Returns:
+            The memory, shared by all hypotheses.
+        """
+        config = self.config
+        batch = collate(evidence, config)
+        num_photos, num_items = batch.item_mask.shape
+        positions = config.num_positions(num_items)
+        names = memory_names(config)
+        heads = (num_photos, config.num_heads, positions, config.head_width)
+        memory: dict[str, NDArray[Any]] = {
+            name: np.empty(heads, np.float32) for name in names[: 2 * config.num_decoder_layers]
+        }
+        memory["mask"] = np.empty((num_photos, 1, 1, positions), dtype=np.bool_)
+        if config.head == "pointer":
+            memory["item_keys"] = np.empty((num_photos, num_items, config.width), dtype=np.float32)
+        inputs = {n: np.ascontiguousarray(a) for n, a in batch.arrays().items() if n in self._encoder_inputs}
+        for start in range(0, num_photos, ENCODED_TOGETHER):
+            part = slice(start, start + ENCODED_TOGETHER)
+            _run(
+                self._encoder,
+                {n: a[part] for n, a in inputs.items()},
+                {n: a[part] for n, a in memory.items()},
+            )
+        return OnnxMemory(memory, batch, config.scheme, OnnxStore(config.num_decoder_layers, config.width))
+
+    def step(self, tokens: Ints | None, memory: protocol.Memory, cache: protocol.Cache) -> Floats:
+        """Score the next token of every hypothesis.
+
+        Args:
+            tokens: Last token of each hypothesis, shape (R,), int64; None when the hypotheses are empty.
+            memory: What `encode` returned.
+            cache: State of the hypotheses before `tokens`; advanced in place.
+
+        Returns:
+            Log-probabilities in nats, shape (R, V), float64.
+
+        Raises:
+            TypeError: If memory or cache belong to another model.
+        """
+        if not isinstance(memory, OnnxMemory) or not isinstance(cache, PrefixCache):
+            raise TypeError("memory and cache must be those of an OnnxModel")
+        store = cache.store
+        if not isinstance(store, OnnxStore):
+            raise TypeError("the cache must be that of an OnnxModel")
+        given = cache.advance(tokens)
+        size = self.scheme.vocabulary_sizes[given.position]
+        if cache.num_rows == 0:
+            return np.empty((0, size))
+        new = store.reserve(cache.num_rows, self.scheme.length - given.position)
+        inputs = _step_arrays(given)
+        inputs |= {name: array[given.photos] for name, array in memory.arrays.items()}
+        log_probs = np.empty((cache.num_rows, self.config.vocabulary_size), dtype=np.float32)
+        outputs: dict[str, NDArray[Any]] = {"log_probs": log_probs}
+        for layer in range(self.config.num_decoder_layers):
+            for name, kept in zip(past_names(layer), store.data[2 * layer : 2 * layer + 2], strict=True):
+                inputs[name] = kept[: max(new.start, 1)]
+                outputs[f"new_{name}"] = kept[new]
+        _run(self._decoder, {n: a for n, a in inputs.items() if n in self._decoder_inputs}, outputs)
+        return log_probs[:, :size].astype(np.float64)
+
+
+def _step_arrays(given: StepInput) -> dict[str, NDArray[Any]]:
+    """The arrays of a step by name; an empty hypothesis has one node before it, which is marked absent."""
+    empty = given.position == 0
+    return {
+        "position": np.array([given.position]),
+        "token_rows": given.token_rows,
+        "pad": given.pad,
+        "slot": given.slot,
+        "copied": np.ascontiguousarray(given.copied),
+        "match": np.ascontiguousarray(given.match),
+        "nodes": np.zeros((len(given.slot), 1), np.int64) if empty else np.ascontiguousarray(given.nodes),
+        "absent": np.full(max(given.position, 1), _NEVER if empty else 0.0, dtype=np.float32),
+    }
+
+
+def _run(session: Any, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
+    """Run a graph on arrays where they lie: read and written in place, nothing is copied."""
+    binding = session.io_binding()
+    for name, array in inputs.items():
+        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    for name, array in outputs.items():
+        binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    session.run_with_iobinding(binding)
+
+
+def _session(path: Path, num_threads: int | None) -> Any:
+    """Open a graph on the CPU.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    import onnxruntime  # here and not above: it takes longer to import than all of geotoken
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or _num_cpus()
+    options.log_severity_level = 3
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing; make it with: geotoken export {path.parent}")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ArtifactError(
+            f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"
+        ) from error
+
+
+def _num_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,76 @@
+"""Small transformers of every kind, and ragged evidence for them."""
+
+import numpy as np
+import pytest
+
+from geotoken.evidence import Evidence
+from geotoken.model import ModelConfig
+
+KINDS = {
+    "paper": {"layout": "full", "norm": "post", "modalities": (("image", 8), ("text", 6)), "num_neighbors": 3}
+    | dict.fromkeys(("scale_queries", "rank_embedding", "modality_embedding", "similarity_embedding"), False),
+    "full": {
+        "layout": "full",
+        "modalities": (("image", 8),),
+        "num_neighbors": 4,
+        "num_guesses": 2,
+        "head": "pointer",
+    },
+    "pooled": {"modalities": (("image", 8), ("text", 6)), "num_neighbors": 5, "num_guesses": 2},
+    "pointer": {"num_neighbors": 5, "num_guesses": 2, "head": "pointer"},
+}
+
+
+def tiny_config(kind, **changes):
+    """A configuration of width 32 with 2 + 2 layers; by default 6 * 4**2 * 4**2 = 1536 leaves."""
+    size = {"width": 32, "num_encoder_layers": 2, "num_decoder_layers": 2, "num_heads": 4, "feed_forward": 48}
+    return ModelConfig(**({"level": 4, "group_size": 2} | size | KINDS[kind] | changes))
+
+
+def ragged_evidence(config, seed=0):
+    """Five photos: all there; fewer neighbors and no vectors; nothing at all; guesses only; some vectors."""
+    random = np.random.default_rng(seed)
+
+    def make(num_neighbors, num_guesses, *, query=(), neighbor=(), similarity=False):
+        def place(count):
+            return random.uniform(-60, 60, count), random.uniform(-170, 170, count)
+
+        dims = dict(config.modalities)
+        neighbor_lat, neighbor_lng = place(num_neighbors)
+        guess_lat, guess_lng = place(num_guesses)
+        return Evidence(
+            neighbor_lat=neighbor_lat,
+            neighbor_lng=neighbor_lng,
+            neighbor_rank=np.arange(1.0, num_neighbors + 1),
+            neighbor_similarity=random.uniform(0.2, 0.9, num_neighbors) if similarity else None,
+            guess_lat=guess_lat,
+            guess_lng=guess_lng,
+            guess_weight=random.uniform(0.5, 2, num_guesses),
+            query_vectors={n: random.normal(size=dims[n]) for n in query if n in dims},
+            neighbor_vectors={n: random.normal(size=(num_neighbors, dims[n])) for n in neighbor if n in dims},
+        )
+
+    both = ("image", "text")
+    return [
+        make(3, 1, query=both, neighbor=both, similarity=True),
+        make(1, 0),
+        make(0, 0, query=both),
+        make(0, 2),
+        make(2, 1, query=("image",), neighbor=("text",), similarity=True),
+    ]
+
+
+@pytest.fixture
+def make_config():
+    return tiny_config
+
+
+@pytest.fixture
+def evidence():
+    return ragged_evidence
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request):
+    """Each kind of small transformer in turn."""
+    return request.param

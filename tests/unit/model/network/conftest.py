@@ -1,0 +1,29 @@
+"""Networks with random weights that differ from their initial zeros, one for each kind."""
+
+import pytest
+import torch
+
+from geotoken.model import collate
+from geotoken.model.network import GeoTokenModel
+
+
+def random_network(config, seed=0):
+    torch.manual_seed(seed)
+    network = GeoTokenModel(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return network.eval()
+
+
+@pytest.fixture
+def make_network():
+    return random_network
+
+
+@pytest.fixture
+def tensors():
+    """The arrays of a batch as tensors."""
+    return lambda evidence, config: {
+        name: torch.from_numpy(array) for name, array in collate(evidence, config).arrays().items()
+    }
