@@ -23,6 +23,8 @@ KIND: Final = "geotoken-model"
 FORMAT_VERSION: Final = 1
 CONFIG_NAME: Final = "config.json"
 CARD_NAME: Final = "MODEL_CARD.md"
+GEOCLIP: Final = "geoclip"
+"""Name of the model that `geotoken.assembly` makes on this machine."""
 HEADS: Final = ("mixture",)
 """Evidence models that this version can run."""
 
@@ -62,12 +64,27 @@ def bundled_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
 
 
+def assembled_folder(name: str) -> Path:
+    """Where a model that was assembled on this machine lies.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The folder; it need not exist.
+
+    Raises:
+        DependencyError: If the extra `backbones` is not installed.
+    """
+    return hub.assets_folder() / name
+
+
 def find_model(model: str | Path, *, offline: bool = False) -> Path:
     """Find the folder of a model; download it if it is on the hub and not in the hub's local cache.
 
     Args:
-        model: Name of a bundled model, else path of a model folder, else (text only) "owner/name" or
-            "owner/name@revision" on the hub.
+        model: Name of a bundled model, else path of a model folder, else (text only) the name of one that was
+            assembled here, "owner/name" or "owner/name@revision" on the hub.
         offline: Whether nothing may be downloaded.
 
     Returns:
@@ -83,6 +100,8 @@ def find_model(model: str | Path, *, offline: bool = False) -> Path:
     folder = Path(model)
     if folder.is_dir():
         return folder
+    if model == GEOCLIP:
+        return _find_assembled(GEOCLIP)
     hub_id = hub.parse_id(model) if isinstance(model, str) else None
     if hub_id is not None and (cached := hub.find_cached(hub_id)):
         return cached
@@ -198,6 +217,16 @@ def load_artifact(model: str | Path, *, offline: bool = False) -> Artifact:
             "upgrade geotoken"
         )
     return artifact
+
+
+def _find_assembled(name: str) -> Path:
+    folder = assembled_folder(name)
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"the model {name} is not on this machine; fetch and assemble it once, with a network: "
+            f"geotoken models pull {name}"
+        )
+    return folder
 
 
 def _weights(values: list[float]) -> tuple[float, ...]:

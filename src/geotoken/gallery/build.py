@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from geotoken.gallery.sidecars import takeout_position, xmp_position
 from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source
 from geotoken.gallery.table import GalleryTable
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
+from geotoken.images.embed import ImageEncoder
 from geotoken.images.read import read
 from geotoken.manifest import MANIFEST_NAME
 
@@ -33,29 +34,6 @@ SHARD_SIZE = 32 * BATCH_SIZE
 
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all) after each batch."""
-
-
-class ImageEncoder(Protocol):
-    """What building needs of an encoder; `geotoken.images.embed.Encoder` is one."""
-
-    @property
-    def name(self) -> str:
-        """Name recorded in the gallery."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length D of the vectors."""
-        ...
-
-    @property
-    def min_side(self) -> int:
-        """Shorter side in pixels below which a photo loses detail the encoder could use."""
-        ...
-
-    def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool) -> NDArray[np.float32]:
-        """Embed B photos of shape (H, W, 3), uint8, to vectors of shape (B, D)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
