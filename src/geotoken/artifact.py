@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geotoken import hub
-from geotoken.errors import ArtifactError, InputError
+from geotoken.errors import ArtifactError, DependencyError, InputError
 from geotoken.manifest import verify_manifest, write_manifest
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.tokens import TokenScheme
@@ -76,7 +76,13 @@ def assembled_folder(name: str) -> Path:
     Raises:
         DependencyError: If the extra `backbones` is not installed.
     """
-    return hub.assets_folder() / name
+    try:
+        return hub.assets_folder() / name
+    except DependencyError as error:
+        raise DependencyError(
+            f"the model {name} needs PyTorch, transformers and the hub's client, which are not all "
+            "installed; pip install 'geotoken[backbones]'"
+        ) from error
 
 
 def find_model(model: str | Path, *, offline: bool = False) -> Path:

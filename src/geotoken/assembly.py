@@ -108,7 +108,7 @@ def pull_geoclip(
     clip = find_backbone(backbone)
     with geoclip_package(heads) as package:
         parts, points = load_geoclip(package), read_points(package)
-        _assemble(folder, clip, str(backbone), parts, points, progress)
+        _assemble(folder, clip, parts, points, progress)
     return load_artifact(folder)
 
 
@@ -136,7 +136,6 @@ def neighbor_trust(logit_scale: float) -> NeighborTrust:
 def _assemble(
     folder: Path,
     clip: Path,
-    backbone: str,
     parts: "GeoClip",
     points: NDArray[np.float64],
     progress: Callable[[int, int], None] | None,
@@ -151,7 +150,7 @@ def _assemble(
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         temporary.chmod(0o755)  # mkdtemp makes a folder for one user only
-        encoder_name, source, license_name = _write_encoder(temporary / "encoder", clip, backbone, parts)
+        encoder_name, source, license_name = _write_encoder(temporary / "encoder", clip, parts)
         write_gallery(
             temporary / "gallery",
             _pieces(parts, points, progress),
@@ -182,7 +181,7 @@ def _assemble(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_encoder(folder: Path, clip: Path, backbone: str, parts: "GeoClip") -> tuple[str, str, str]:
+def _write_encoder(folder: Path, clip: Path, parts: "GeoClip") -> tuple[str, str, str]:
     """Write the image half of CLIP and GeoCLIP's head; returns the encoder's name, source and licence.
 
     Raises:
@@ -207,11 +206,12 @@ def _write_encoder(folder: Path, clip: Path, backbone: str, parts: "GeoClip") ->
     shutil.copyfile(clip / PREPROCESSING_NAME, folder / PREPROCESSING_NAME)
     parts.image_head.save(folder / HEAD_NAME)
     hub_id = origin(clip)
-    source = f"{hub_id or backbone} (image half), with the head of PyPI {REQUIREMENT}"
+    named = str(hub_id) if hub_id else f"the local folder {clip.resolve().name}"
+    source = f"{named} (image half), with the head of PyPI {REQUIREMENT}"
     known = {one.repo_id: one.license for one in BACKBONES.values()}
     license_name = known.get(hub_id.repo_id if hub_id else "", "see the backbone")
     written = write_encoder(folder, source=source, license_name=f"{license_name}; MIT", label=GEOCLIP)
-    return written.name, str(hub_id or backbone), license_name
+    return written.name, named, license_name
 
 
 def _pieces(

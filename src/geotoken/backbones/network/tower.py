@@ -68,7 +68,8 @@ class Tower:
         import transformers  # here and not above: it takes seconds
 
         try:
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            with _quiet(transformers):
+                config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             kind = _KINDS.get(_ALONE.get(config.model_type, config.model_type))
             if kind is None:
                 known = ", ".join([*_KINDS, *_ALONE])
@@ -131,7 +132,10 @@ class Tower:
         Args:
             folder: An existing folder; gets `config.json` and `model.safetensors`.
         """
-        self._network.save_pretrained(folder)  # type: ignore[operator]  # every model of transformers has it
+        import transformers
+
+        with _quiet(transformers):
+            self._network.save_pretrained(folder)  # type: ignore[operator]  # every model of transformers has it
 
     def __call__(self, views: Tensor) -> Tensor:
         """Embed prepared photos.
