@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from geotoken.cli import gallery, models, tokens
+from geotoken.cli.embed import embed
 from geotoken.cli.errors import exit_codes
 from geotoken.cli.locate import locate
 from geotoken.version import __version__
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("locate")(locate)
+app.command("embed")(embed)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")

@@ -300,7 +300,7 @@ class _Reader:
             return None
         position, precision = entry.position, None
         if position is None:
-            position, precision = _find_position(entry.path, photo.gps)
+            position, precision = find_position(entry.path, photo.gps)
         if position is None:
             reason = (
                 "no GPS position in its EXIF or in a sidecar; give it in a CSV with the columns "
@@ -324,10 +324,18 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _find_position(
+def find_position(
     path: Path, gps: tuple[float, float] | None
 ) -> tuple[tuple[float, float] | None, str | None]:
-    """Position of a photo of a folder, and what it is: what a person set last, else what the camera wrote."""
+    """Position of a photo of a folder: what a person set last, else what the camera wrote.
+
+    Args:
+        path: The photo.
+        gps: (lat, lng) in its EXIF.
+
+    Returns:
+        (lat, lng) in degrees or None, and what it is, "sidecar" or "exif".
+    """
     if (position := xmp_position(path)) is not None:
         return position, "sidecar"
     if gps is not None:
