@@ -53,11 +53,15 @@ class FeatureStore:
         """Latitude in degrees, shape (N,)."""
         self.lng: NDArray[np.float64] = _joined(tables, "lng", np.float64)
         """Longitude in degrees, shape (N,)."""
-        self._splits, codes = np.unique(
-            np.concatenate([_names(table["split"]) for table in tables] or [np.empty(0, "U1")]),
-            return_inverse=True,
+        self._splits = sorted({name for table in tables for name in table["split_names"]})
+        self._split_codes = _joined(
+            [
+                {"split": np.searchsorted(self._splits, table["split_names"])[table["split"]]}
+                for table in tables
+            ],
+            "split",
+            np.int16,
         )
-        self._split_codes = codes.astype(np.int16)
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> "FeatureStore":
@@ -157,12 +161,11 @@ class FeatureStore:
         Raises:
             InputError: No row has that split.
         """
-        found = np.flatnonzero(self._splits == split)
-        if not len(found):
+        if split not in self._splits:
             raise InputError(
-                f"there is no split {split!r}; this store has {', '.join(self._splits) or 'none'}"
+                f"there is no split {split!r}; this store has {', '.join(filter(None, self._splits)) or 'none'}"
             )
-        return np.flatnonzero(self._split_codes == found[0])
+        return np.flatnonzero(self._split_codes == self._splits.index(split))
 
     def _checked(self, rows: Rows) -> Rows:
         rows = np.asarray(rows, dtype=np.int64)
@@ -198,6 +201,10 @@ def _open_shard(
         if path.name not in listed or listed[path.name].get("bytes") != size:
             raise ArtifactError(f"{path} is missing, or not as long as it was written; copy the store again")
     table = read_table(paths[None], ("key", "lat", "lng", "split"))
+    names = sorted({value or "" for value in table["split"]})  # a shard's texts are dropped before the next's
+    codes = {name: code for code, name in enumerate(names)}
+    table["split"] = np.array([codes[value or ""] for value in table["split"]], dtype=np.int16)
+    table["split_names"] = np.array(names, dtype=np.str_)
     files = {}
     for one, dim in dims.items():
         files[one] = FeatureFile(paths[one])
@@ -211,8 +218,4 @@ def _open_shard(
 
 
 def _joined(tables: list[dict[str, NDArray[Any]]], name: str, dtype: type) -> NDArray[Any]:
-    return np.concatenate([np.empty(0, dtype), *(table[name] for table in tables)])
-
-
-def _names(values: NDArray[Any]) -> NDArray[Any]:
-    return np.array([value or "" for value in values], dtype=np.str_)
+    return np.concatenate([np.empty(0, dtype), *(table[name].astype(dtype, copy=False) for table in tables)])
