@@ -162,9 +162,8 @@ class FeatureStore:
             InputError: No row has that split.
         """
         if split not in self._splits:
-            raise InputError(
-                f"there is no split {split!r}; this store has {', '.join(filter(None, self._splits)) or 'none'}"
-            )
+            known = ", ".join(filter(None, self._splits)) or "none"
+            raise InputError(f"there is no split {split!r}; this store has {known}")
         return np.flatnonzero(self._split_codes == self._splits.index(split))
 
     def _checked(self, rows: Rows) -> Rows:
