@@ -70,7 +70,7 @@ def write_features(path: Path, keys: Keys, vectors: NDArray[np.float16]) -> None
     Args:
         path: The file.
         keys: Key of each row, shape (N,).
-        vectors: Shape (N, D).
+        vectors: Vectors, shape (N, D).
     """
     with path.open("wb") as file:
         file.write(header(*vectors.shape))
