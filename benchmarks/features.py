@@ -9,6 +9,7 @@ process of its own. Holes are read as zeros from the page cache, so this measure
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def main() -> None:
         length = sum(path.stat().st_size for path in folder.iterdir())
     report = {
         **provenance(),
+        "load": round(os.getloadavg()[0], 1),
         **settings,
         "modalities": len(MODALITIES),
         "store_gb": round(length / 1e9, 2),
@@ -118,12 +120,19 @@ def read_batches(args: argparse.Namespace) -> dict[str, float]:
         store.batch(random.integers(0, len(store), args.batch_rows))
         highest = max(highest, anonymous_mb())
     seconds = time.perf_counter() - start
+    random = np.random.default_rng(args.seed)
+    num_again = min(200, args.batches)
+    start = time.perf_counter()
+    for _ in range(num_again):  # the same rows, whose pages are there by now
+        store.batch(random.integers(0, len(store), args.batch_rows))
+    again = time.perf_counter() - start
     return {
         "open_s": round(opened_s, 1),
         "anonymous_mb_before": before,
         "anonymous_mb_opened": after_open,
         "anonymous_mb_highest": highest,
         "rows_per_s": round(args.batches * args.batch_rows / seconds),
+        "rows_per_s_again": round(num_again * args.batch_rows / again),
     }
 
 

@@ -83,7 +83,7 @@ def photo(shape):
 def test_equals_the_processor_of_transformers(tmp_path, name, shape):
     entries, kind = PROCESSORS[name]
     path = write(tmp_path, entries)
-    # The one on Pillow; early versions 5 call it by the bare name, later ones give that to the one on torchvision.
+    # The one on Pillow; early versions 5 call it by the bare name, which later means the one on torchvision.
     processor = getattr(transformers, kind, None) or getattr(transformers, kind.removesuffix("Pil"))
     processor = processor.from_pretrained(tmp_path)
     expected = processor(images=Image.fromarray(photo(shape)), return_tensors="np")["pixel_values"][0]
