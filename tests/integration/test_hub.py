@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from geotoken import Locator
 from geotoken.artifact import load_artifact, pull_from_hub, push_to_hub, save_artifact
+from geotoken.backbones.load import find_backbone
 from geotoken.cli import app
 from geotoken.errors import ArtifactError, DependencyError, InputError
 from geotoken.tokens import TokenScheme
@@ -477,6 +478,7 @@ def test_geoclip_is_assembled_from_the_hubs_clip(hub, geoclip_parts, monkeypatch
     assert facts["encoder"]["source"].startswith(f"openai/clip-vit-large-patch14@{commit}")
     assert facts["encoder"]["license"] == "MIT; MIT"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert find_backbone("clip").name == commit
     located = run("locate", photo, "--model", "geoclip", "--json")
     assert located.exit_code == 0, located.output
 

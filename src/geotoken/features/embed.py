@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geotoken.errors import ImageError, InputError
 from geotoken.features.sources import Item, ItemSource
 from geotoken.features.write import Modality, StoreWriter
-from geotoken.gallery.build import find_position
+from geotoken.gallery.build import find_position, is_unicode
 from geotoken.gallery.sources import BuildError
 from geotoken.images.embed import ImageEncoder
 from geotoken.images.read import Photo, read
@@ -116,12 +116,20 @@ class _Shard:
         }
 
     def add(self, items: Sequence[Item | BuildError]) -> None:
-        """Read and embed a batch."""
+        """Read and embed a batch.
+
+        Raises:
+            InputError: An encoder gives numbers that are not finite.
+        """
         photos = [photo for _, photo in self._usable(items)]
         if not photos:
             return
         for name, encoder in self._encoders.items():
             vectors = encoder.embed(photos, for_gallery=True)
+            if not np.isfinite(vectors).all():
+                raise InputError(
+                    f"{encoder.name} gives numbers that are not finite; compute in float32 (--dtype float32)"
+                )
             self._blocks[name].append(vectors.astype(np.float16))
 
     def vectors(self) -> dict[str, NDArray[np.float16]]:
@@ -134,6 +142,11 @@ class _Shard:
             for item, photo in zip(items, pool.map(self._read, items), strict=True):
                 if isinstance(item, BuildError) or isinstance(photo, BuildError):
                     self.failures.append(item if isinstance(item, BuildError) else photo)  # type: ignore[arg-type]
+                    continue
+                if not is_unicode(item.id):
+                    self.failures.append(
+                        BuildError(ascii(item.id), "its name is not valid Unicode; rename it")
+                    )
                     continue
                 if not self._is_new(item.id):
                     self.failures.append(BuildError(item.id, "its id came before; ids must be unique"))

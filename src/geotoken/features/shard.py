@@ -123,17 +123,26 @@ def write_table(path: Path, keys: Keys, rows: Sequence[Mapping[str, Any]]) -> No
         path: The Parquet file.
         keys: Key of each row, shape (N,).
         rows: N mappings with `lat`, `lng` and `TEXT_COLUMNS`; what is absent is None.
+
+    Raises:
+        ArtifactError: It cannot be written.
     """
+    import duckdb
+
     columns: dict[str, Any] = {"key": keys}
     for name in ("lat", "lng"):
         columns[name] = np.array([row[name] for row in rows], dtype=np.float64)
     for name in TEXT_COLUMNS:
         columns[name] = np.array([row.get(name) for row in rows], dtype=object)
-    with _connection() as connection:
-        connection.register("columns_", columns)
-        texts = ", ".join(f'"{name}"::varchar as "{name}"' for name in TEXT_COLUMNS)
-        selected = connection.sql(f"select key, lat, lng, {texts} from columns_")
-        selected.write_parquet(str(path.resolve()), compression="zstd")
+    texts = ", ".join(f'"{name}"::varchar as "{name}"' for name in TEXT_COLUMNS)
+    try:
+        with _connection() as connection:
+            connection.register("columns_", columns)
+            selected = connection.sql(f"select key, lat, lng, {texts} from columns_")
+            selected.write_parquet(str(path.resolve()), compression="zstd")
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{path} cannot be written ({reason}); check space and permissions") from error
 
 
 def read_table(path: Path, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> dict[str, Any]:

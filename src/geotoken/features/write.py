@@ -170,7 +170,7 @@ class StoreWriter:
         failures = [failure for record in self.records for failure in record["failures"]]
         try:
             if failures:
-                lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures)
+                lines = "".join(json.dumps(one) + "\n" for one in failures)
                 (self.folder / FAILURES_NAME).write_text(lines, encoding="utf-8")
             write_manifest(
                 self.folder,

@@ -290,7 +290,7 @@ class _Reader:
         return record
 
     def _read(self, entry: Entry) -> NDArray[np.uint8] | None:
-        if not _is_unicode(entry.name):
+        if not is_unicode(entry.name):
             self._errors.append(BuildError(ascii(entry.name), "its name is not valid Unicode; rename it"))
             return None
         photo = read(entry.path, min_side=self._min_side)
@@ -316,7 +316,15 @@ class _Reader:
         return photo.pixels
 
 
-def _is_unicode(name: str) -> bool:
+def is_unicode(name: str) -> bool:
+    """Whether a name can be written as text; on Linux a file name may be any bytes.
+
+    Args:
+        name: The name.
+
+    Returns:
+        Whether it can.
+    """
     try:
         name.encode()
     except UnicodeEncodeError:

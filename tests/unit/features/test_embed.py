@@ -1,11 +1,16 @@
 import json
+import os
 import shutil
+import sys
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
 
 from geotoken.errors import InputError
 from geotoken.features import FeatureStore, embed_source, open_items
+from geotoken.features.sources import Item
 from geotoken.images.read import read
 
 GOOD = [number for number in range(20) if number not in (7, 11)]
@@ -105,3 +110,21 @@ def test_names_of_modalities(photos_csv, make_encoder, tmp_path, name):
 def test_shards_of_nothing(photos_csv, make_encoder, tmp_path):
     with pytest.raises(InputError, match="shard-size"):
         embed_source(open_items(photos_csv), {"image": make_encoder()}, tmp_path / "store", shard_items=0)
+
+
+def test_numbers_that_are_not_finite_are_refused(photos_csv, make_encoder, tmp_path):
+    with pytest.raises(InputError, match=r"not finite.*--dtype float32"):
+        embed_source(open_items(photos_csv), {"image": make_encoder(scale=np.inf)}, tmp_path / "store")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a name may be any bytes")
+def test_a_name_that_is_no_text_is_a_failure(photos_csv, make_encoder, make_png, tmp_path):
+    shutil.copy(photos_csv.parent / "1.png", os.fsencode(tmp_path) + b"/\xff.png")
+    (tmp_path / "photos").rename(tmp_path / "all")
+    source = open_items(tmp_path / "all" / "photos.csv")
+    odd = Item(id="\udcff.png", photo=tmp_path / os.fsdecode(b"\xff.png"), position=(1.0, 2.0))
+    more = replace(source, num_items=21, items=lambda: chain(source.items(), [odd]))
+    report = embed_source(more, {"image": make_encoder()}, tmp_path / "store")
+    assert report.num_rows == 18
+    assert report.failures[-1].image == "'\\udcff.png'"
+    assert len(FeatureStore.open(tmp_path / "store")) == 18
