@@ -4,7 +4,6 @@ Owns reading, embedding and reporting; must not know which encoders embed, or th
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ImageError, InputError
 from geotoken.features.sources import Item, ItemSource
+from geotoken.features.store import is_modality
 from geotoken.features.write import Modality, StoreWriter
 from geotoken.gallery.build import find_position, is_unicode
 from geotoken.gallery.sources import BuildError
@@ -28,8 +28,6 @@ SHARD_ITEMS: Final = 8192
 
 BATCH_ITEMS: Final = 32
 """Photos read and embedded at once; bounds memory whatever the size of the source."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ def _check(encoders: Mapping[str, ImageEncoder], shard_items: int) -> None:
     """
     if shard_items < 1:
         raise InputError(f"shard_items (--shard-size) is {shard_items}; give a whole number of at least 1")
-    bad = [name for name in encoders if not _NAME.fullmatch(name)]
+    bad = [name for name in encoders if not is_modality(name)]
     if bad or not encoders:
         raise InputError(
             f"modality {bad[0] if bad else ''!r} is no name; give lower-case letters, digits and _"

@@ -3,6 +3,7 @@
 Owns opening and checking a store; must not know how it was made.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -92,6 +93,8 @@ class FeatureStore:
             encoders = {name: str(one["encoder"]) for name, one in modalities.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{root}/manifest.json lacks {error}; embed the photos again") from error
+        if shards != [f"{number:05}" for number in range(len(shards))] or not all(map(is_modality, dims)):
+            raise ArtifactError(f"{root}/manifest.json has impossible names; embed the photos again")
         parts = [_open_shard(root, name, dims, manifest["files"]) for name in shards]
         sizes = [len(table["key"]) for _, table in parts]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -184,6 +187,18 @@ class FeatureStore:
             )
             for number in np.flatnonzero(np.diff(bounds))
         ]
+
+
+def is_modality(name: str) -> bool:
+    """Whether a text can name a modality, and so be part of a file name.
+
+    Args:
+        name: The text.
+
+    Returns:
+        Whether it is up to 32 lower-case letters, digits and underscores, a letter first.
+    """
+    return re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) is not None
 
 
 def _open_shard(

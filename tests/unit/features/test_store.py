@@ -128,9 +128,23 @@ def test_features_of_other_rows_are_refused_even_unverified(made):
 def test_a_row_twice_is_refused(made):
     folder, _ = made
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    manifest["shards"].append("00000")
+    for name in ("parquet", "image.safetensors", "location.safetensors"):
+        shutil.copyfile(folder / f"00000.{name}", folder / f"00004.{name}")
+        manifest["files"][f"00004.{name}"] = manifest["files"][f"00000.{name}"]
+    manifest["shards"].append("00004")
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(ArtifactError, match="a row twice"):
+        FeatureStore.open(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"shards": ["../00000"]}, {"modalities": {"../x": {"dim": 1, "encoder": "e"}}}]
+)
+def test_names_that_reach_outside_are_refused(made, change):
+    folder, _ = made
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(manifest | change), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="impossible names"):
         FeatureStore.open(folder)
 
 
