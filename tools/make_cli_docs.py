@@ -45,6 +45,7 @@ EXAMPLES = {
         "cut -d, -f 1-6,13-16 answers.csv",
         "geotoken locate examples --out answers.csv --resume",
     ),
+    "geotoken embed": ("geotoken embed examples/attribution.csv --out features --split train",),
     "geotoken gallery build": ("geotoken gallery build examples/attribution.csv --out mine",),
     "geotoken gallery add": ("geotoken gallery add mine examples/attribution.csv",),
     "geotoken gallery remove": ("geotoken gallery remove mine --id seceda-dolomites.jpg",),

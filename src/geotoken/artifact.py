@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geotoken import hub
-from geotoken.errors import ArtifactError, InputError
+from geotoken.errors import ArtifactError, DependencyError, InputError
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
 from geotoken.metrics import THRESHOLDS_KM
@@ -29,6 +29,8 @@ CONFIG_NAME: Final = "config.json"
 CARD_NAME: Final = "MODEL_CARD.md"
 MAX_GROUP_SIZE: Final = 6
 """Levels in one token of a model: 4096 tokens at each position; beam search scores them all."""
+GEOCLIP: Final = "geoclip"
+"""Name of the model that `geotoken.assembly` makes on this machine."""
 HEADS: Final = ("mixture", "transformer")
 """Evidence models that this version can run; each has a folder of its name in a model."""
 
@@ -68,12 +70,33 @@ def bundled_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
 
 
+def assembled_folder(name: str) -> Path:
+    """Where a model that was assembled on this machine lies.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The folder; it need not exist.
+
+    Raises:
+        DependencyError: If the extra `backbones` is not installed.
+    """
+    try:
+        return hub.assets_folder() / name
+    except DependencyError as error:
+        raise DependencyError(
+            f"the model {name} needs PyTorch, transformers and the hub's client, which are not all "
+            "installed; pip install 'geotoken[backbones]'"
+        ) from error
+
+
 def find_model(model: str | Path, *, offline: bool = False) -> Path:
     """Find the folder of a model; download it if it is on the hub and not in the hub's local cache.
 
     Args:
-        model: Name of a bundled model, else path of a model folder, else (text only) "owner/name" or
-            "owner/name@revision" on the hub.
+        model: Name of a bundled model, else path of a model folder, else (text only) the name of one that was
+            assembled here, "owner/name" or "owner/name@revision" on the hub.
         offline: Whether nothing may be downloaded.
 
     Returns:
@@ -89,6 +112,8 @@ def find_model(model: str | Path, *, offline: bool = False) -> Path:
     folder = Path(model)
     if str(model) and folder.is_dir():  # Path("") is the current folder
         return folder
+    if model == GEOCLIP:
+        return _find_assembled(GEOCLIP)
     hub_id = hub.parse_id(model) if isinstance(model, str) else None
     if hub_id is not None and (cached := hub.find_cached(hub_id)):
         return cached
@@ -262,6 +287,16 @@ def load_head(
     if transformer.scheme != artifact.scheme:
         raise ArtifactError(f"{folder} has not the token scheme of its model; install the model again")
     return transformer, transformer.config.num_neighbors
+
+
+def _find_assembled(name: str) -> Path:
+    folder = assembled_folder(name)
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"the model {name} is not on this machine; fetch and assemble it once, with a network: "
+            f"geotoken models pull {name}"
+        )
+    return folder
 
 
 def _weights(values: list[float]) -> tuple[float, ...]:

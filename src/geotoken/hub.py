@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -192,6 +192,54 @@ def download(hub_id: HubId, *, kind: str, max_format_version: int, offline: bool
             "fetched anew; tell its owner, or take another revision"
         )
     return folder
+
+
+def download_files(
+    hub_id: HubId, patterns: Iterable[str], *, is_whole: Callable[[Path], bool], offline: bool = False
+) -> Path:
+    """Download some files of any repository of models into the hub's local cache.
+
+    Args:
+        hub_id: The repository.
+        patterns: Names of the files wanted, with `*`.
+        is_whole: Tells of a folder in the cache whether nothing is missing; then the network is not asked.
+        offline: Whether the network must not be used; so too if HF_HUB_OFFLINE is set.
+
+    Returns:
+        The folder in the cache; the name of the folder is the hash of the commit.
+
+    Raises:
+        ArtifactError: If it is not in the cache and the hub cannot be reached, refuses or has no such thing.
+        DependencyError: If the extra `hub` is not installed.
+    """
+    client = _client(f"fetching {hub_id} from the hub")
+    found = client.try_to_load_from_cache(hub_id.repo_id, "config.json", revision=hub_id.revision)
+    if isinstance(found, str) and is_whole(Path(found).parent):
+        return Path(found).parent
+    if offline or client.constants.HF_HUB_OFFLINE:
+        raise ArtifactError(
+            f"{hub_id} is not whole in the hub's cache {client.constants.HF_HUB_CACHE}, and offline mode is "
+            "on (--offline or HF_HUB_OFFLINE); fetch it once with a network"
+        )
+    api = client.HfApi(library_name=LIBRARY, library_version=__version__)
+    with _transfer(f"cannot fetch {hub_id}", hub_id):
+        api.model_info(hub_id.repo_id, revision=hub_id.revision)  # or the cache would hide a hub out of reach
+        return Path(
+            api.snapshot_download(hub_id.repo_id, revision=hub_id.revision, allow_patterns=list(patterns))
+        )
+
+
+def assets_folder() -> Path:
+    """Where models that are assembled on this machine lie: in the hub's assets cache, below HF_HOME.
+
+    Returns:
+        The folder; it need not exist.
+
+    Raises:
+        DependencyError: If the extra `hub` is not installed.
+    """
+    client = _client("the hub's cache")
+    return Path(client.constants.HF_ASSETS_CACHE) / LIBRARY / "models"
 
 
 def upload(

@@ -23,6 +23,7 @@ def write_manifest(
     kind: str,
     format_version: int,
     extra: Mapping[str, object] | None = None,
+    known: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Path:
     """Describe every file of a folder in its `manifest.json`.
 
@@ -34,6 +35,7 @@ def write_manifest(
         kind: What the folder is, such as "geotoken-gallery"; `verify_manifest` asks for it by this name.
         format_version: Version of the folder's layout, from 1.
         extra: Further JSON-serialisable entries; must not be named like those above or "files".
+        known: "sha256" and "bytes" of files by name, taken when they were written; these are not read again.
 
     Returns:
         Path of the manifest.
@@ -45,10 +47,7 @@ def write_manifest(
     if not root.is_dir():
         raise ArtifactError(f"cannot write a manifest: {root} is not a folder")
     content: dict[str, object] = {"format": kind, "format_version": format_version}
-    files = {
-        name: {"sha256": _sha256(root / name), "bytes": (root / name).stat().st_size}
-        for name in _list_files(root)
-    }
+    files = {name: dict((known or {}).get(name) or file_entry(root / name)) for name in _list_files(root)}
     for name, value in (*(extra or {}).items(), ("files", files)):
         if name in content:
             raise ArtifactError(f'a manifest already has an entry "{name}"; choose another name')
@@ -56,6 +55,21 @@ def write_manifest(
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_whole(root / MANIFEST_NAME, text.encode())
     return root / MANIFEST_NAME
+
+
+def file_entry(path: Path) -> dict[str, object]:
+    """What a manifest says about a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its "sha256" and "bytes".
+
+    Raises:
+        ArtifactError: If it cannot be read.
+    """
+    return {"sha256": _sha256(path), "bytes": path.stat().st_size}
 
 
 def verify_manifest(folder: str | os.PathLike[str], kind: str, max_format_version: int) -> dict[str, Any]:

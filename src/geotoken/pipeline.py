@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.artifact import load_artifact, load_head
+from geotoken.backbones import load_encoder
 from geotoken.decoding import (
     Candidates,
     CellProbability,
@@ -29,7 +30,7 @@ from geotoken.errors import ImageError, InputError
 from geotoken.evidence import Evidence, Guess, guess_evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
 from geotoken.geo import haversine_km
-from geotoken.images.embed import Encoder
+from geotoken.images.embed import ImageEncoder
 from geotoken.images.read import Photo, read
 from geotoken.places import nearest
 from geotoken.prediction import Prediction
@@ -84,7 +85,7 @@ class Locator:
     def __init__(
         self,
         *,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         gallery: Gallery,
         model: TokenModel,
         num_neighbors: int,
@@ -112,8 +113,8 @@ class Locator:
         """Load a model; nothing is downloaded but a model on the hub that is not in the hub's local cache.
 
         Args:
-            model: Name of a bundled model ("mini"), path of a model folder, or "owner/name[@revision]" on
-                the hub (extra `hub`).
+            model: Name of a bundled model ("mini"), path of a model folder, "geoclip" once it was pulled, or
+                "owner/name[@revision]" on the hub (extra `hub`).
             gallery: Folder of another gallery, made with the same encoder; the model's own when None.
             head: Evidence model, "mixture" or "transformer"; the artifact's default when None.
             num_threads: Processor cores for the networks; all when None.
@@ -124,13 +125,14 @@ class Locator:
 
         Raises:
             ArtifactError: If a folder is missing, damaged, or does not fit, or cannot be downloaded.
-            DependencyError: If the model is on the hub and the extra `hub` is not installed.
+            DependencyError: If the model is on the hub and the extra `hub` is not installed, or its encoder
+                needs the extra `backbones`.
             InputError: If the head is unknown, or the model does not have it.
         """
         artifact = load_artifact(model, offline=offline)
         token_model, num_neighbors = load_head(artifact, head, num_threads)
         return cls(
-            encoder=Encoder.load(artifact.folder / "encoder", num_threads=num_threads),
+            encoder=load_encoder(artifact.folder / "encoder", num_threads=num_threads),
             gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
             model=token_model,
             num_neighbors=num_neighbors,

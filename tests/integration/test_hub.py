@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from geotoken import Locator
 from geotoken.artifact import load_artifact, pull_from_hub, push_to_hub, save_artifact
+from geotoken.backbones.load import find_backbone
 from geotoken.cli import app
 from geotoken.errors import ArtifactError, DependencyError, InputError
 from geotoken.tokens import TokenScheme
@@ -441,3 +443,55 @@ def test_a_whole_model_in_processes_of_their_own(hub, tiny_model, tmp_path, exam
     assert there.returncode == 0, there.stderr
     assert json.loads(there.stdout) == json.loads(here.stdout)
     assert hub.requests == []
+
+
+@pytest.fixture
+def geoclip_parts(monkeypatch):
+    """Random parts in place of GeoCLIP's own; a tiny CLIP as its authors would publish it, by file name."""
+    torch = pytest.importorskip("torch", reason="the extra backbones is not installed")
+    transformers = pytest.importorskip("transformers", reason="the extra backbones is not installed")
+    from geotoken.backbones.network import GeoClip, LocationEncoder, ProjectionHead
+
+    encoder = LocationEncoder(num_frequencies=4, width=8, num_hidden=1, dim=16)
+    parts = GeoClip(encoder, ProjectionHead([16, 16]), 20.0)
+    monkeypatch.setattr("geotoken.backbones.network.load_geoclip", lambda package: parts)
+    monkeypatch.setattr("geotoken.assembly.read_points", lambda package: torch.rand(100, 2).double().numpy())
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 32}
+    config = transformers.CLIPConfig(
+        vision_config={**small, "image_size": 32, "patch_size": 16},
+        text_config={**small, "vocab_size": 64, "bos_token_id": 0, "eos_token_id": 1},
+        projection_dim=16,
+    )
+    pixels = {"size": 32, "crop_size": 32, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    with tempfile.TemporaryDirectory() as folder:
+        transformers.CLIPModel(config).save_pretrained(folder)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {**files, "preprocessor_config.json": json.dumps(pixels).encode(), "pytorch_model.bin": b"pickle"}
+
+
+def test_geoclip_is_assembled_from_the_hubs_clip(hub, geoclip_parts, monkeypatch, tmp_path, examples):
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "home" / "assets"))
+    photo = examples / "himeji-castle.jpg"
+    assert "geotoken models pull geoclip" in line_of(run("locate", photo, "--model", "geoclip"), 3)
+    assert "openai/clip-vit-large-patch14" in line_of(run("models", "pull", "geoclip"), 3)
+    hub.repos["openai/clip-vit-large-patch14"] = Repo()
+    commit = hub.repos["openai/clip-vit-large-patch14"].commit(geoclip_parts)
+    pulled = run("models", "pull", "geoclip", "--heads", tmp_path, "--json")
+    assert pulled.exit_code == 0, pulled.output
+    assert "pytorch_model.bin" not in hub.downloads()
+    facts = json.loads(run("models", "info", "geoclip", "--json").stdout)
+    assert facts["encoder"]["source"].startswith(f"openai/clip-vit-large-patch14@{commit}")
+    assert facts["encoder"]["license"] == "MIT; MIT"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert find_backbone("clip").name == commit
+    located = run("locate", photo, "--model", "geoclip", "--json")
+    assert located.exit_code == 0, located.output
+
+
+def test_geoclip_without_a_network(hub, geoclip_parts, monkeypatch, tmp_path):
+    with Hub() as gone:
+        pass
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "home" / "assets"))
+    monkeypatch.setattr(constants, "ENDPOINT", gone.url)
+    assert "cannot be reached" in line_of(run("models", "pull", "geoclip"), 3)
+    assert "for geoclip only" in line_of(run("models", "pull", "me/small", "--out", tmp_path / "x"), 2)

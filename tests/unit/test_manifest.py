@@ -4,7 +4,14 @@ import json
 import pytest
 
 from geotoken.errors import ArtifactError
-from geotoken.manifest import MANIFEST_NAME, damaged_files, read_manifest, verify_manifest, write_manifest
+from geotoken.manifest import (
+    MANIFEST_NAME,
+    damaged_files,
+    file_entry,
+    read_manifest,
+    verify_manifest,
+    write_manifest,
+)
 
 KIND = "geotoken-test"
 
@@ -196,3 +203,13 @@ def test_every_damaged_file_is_listed(folder):
     assert damaged_files(folder, manifest) == ["weights.bin"]
     (folder / "sub" / "töken.txt").unlink()
     assert set(damaged_files(folder, manifest)) == set(manifest["files"])
+
+
+def test_sums_taken_before_are_not_taken_again(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"2")
+    known = {"a": {"sha256": "0" * 64, "bytes": 1}}
+    write_manifest(tmp_path, kind="k", format_version=1, known=known)
+    files = read_manifest(tmp_path)["files"]
+    assert files["a"] == known["a"]
+    assert files["b"] == file_entry(tmp_path / "b")

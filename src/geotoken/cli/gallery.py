@@ -57,10 +57,10 @@ def build(
     """Make a gallery of photos whose place is known, with the model's encoder."""
     with exit_codes(debug):
         from geotoken.artifact import find_model
+        from geotoken.backbones import load_encoder
         from geotoken.gallery import build_gallery
-        from geotoken.images.embed import Encoder
 
-        encoder = Encoder.load(find_model(model) / "encoder")
+        encoder = load_encoder(find_model(model) / "encoder")
         with _embedding() as progress:
             report = build_gallery(
                 source, encoder, out, overwrite=overwrite, resume=resume, index=index, progress=progress
@@ -89,10 +89,10 @@ def add(
     """Add photos to a gallery; files that it has already are left out."""
     with exit_codes(debug):
         from geotoken.artifact import find_model
+        from geotoken.backbones import load_encoder
         from geotoken.gallery import add_photos
-        from geotoken.images.embed import Encoder
 
-        encoder = Encoder.load(find_model(model) / "encoder")
+        encoder = load_encoder(find_model(model) / "encoder")
         with _embedding() as progress:
             report = add_photos(gallery, source, encoder, resume=resume, index=index, progress=progress)
         _tell_build(report, gallery, "added to", json)
@@ -199,15 +199,15 @@ def search(
     """Find the photos of a gallery that look most like a photo."""
     with exit_codes(debug):
         from geotoken.artifact import find_model
+        from geotoken.backbones import load_encoder
         from geotoken.cli.panel import neighbor_labels, neighbors_table
         from geotoken.cli.terminal import print_json, stdout
         from geotoken.gallery import Gallery
-        from geotoken.images.embed import Encoder
         from geotoken.images.read import read
         from geotoken.prediction import neighbors_to_list
 
         folder = find_model(model)
-        encoder = Encoder.load(folder / "encoder")
+        encoder = load_encoder(folder / "encoder")
         found = Gallery.load(folder / "gallery" if gallery is None else gallery)
         found.check_encoder(encoder.name, encoder.dim)
         vectors = encoder.embed([read(photo, min_side=encoder.min_side).pixels])

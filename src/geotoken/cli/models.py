@@ -3,6 +3,7 @@
 Owns its flags and tables; must not know what the parts of a model do.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,22 +71,43 @@ def pull(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="owner/name on the hub, or owner/name@revision: a branch, tag or commit."
+            metavar="NAME",
+            help="owner/name on the hub, or owner/name@revision: a branch, tag or commit; or geoclip.",
         ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="geoclip only: the model folder to make."),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            metavar="FOLDER",
+            help="geoclip only: CLIP ViT-L/14 in the hub's format, instead of the hub's own.",
+        ),
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            "--heads", metavar="WHEEL", help="geoclip only: its package, instead of the installed or PyPI's."
+        ),
+    ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Download a model from the hub, verify it, and keep it for use without a network.
 
     What is there and undamaged is not downloaded again. Needs the extra `hub`.
+
+    The name geoclip fetches CLIP from the hub, GeoCLIP's heads and places from PyPI, and assembles them.
+    Needs the extra `backbones`.
     """
     with exit_codes(debug):
         from geotoken import words
-        from geotoken.artifact import pull_from_hub
         from geotoken.cli.terminal import print_facts, print_json
 
-        artifact = pull_from_hub(name)
+        artifact = _fetch(name, out, backbone, heads)
         facts = {
             "name": artifact.name,
             **_origin(artifact),
@@ -100,7 +122,7 @@ def pull(
             print_facts(
                 {
                     "name": artifact.name,
-                    "from": str(artifact.origin or "this package, nothing to pull"),
+                    "from": _from(artifact),
                     "folder": str(artifact.folder),
                     "size": words.size(artifact.num_bytes),
                     "verified": _verified(facts),
@@ -142,11 +164,38 @@ def push(
             print_facts({"pushed": f"{pushed.repo_id}@{pushed.revision}", "url": pushed.url})
 
 
+def _fetch(name: str, out: Path | None, backbone: str | None, heads: Path | None) -> "Artifact":
+    """Download a model, or its parts.
+
+    Raises:
+        InputError: A flag does not go with the name.
+    """
+    from geotoken.artifact import GEOCLIP, pull_from_hub
+    from geotoken.assembly import pull_geoclip
+    from geotoken.cli.terminal import ProgressBar
+    from geotoken.errors import InputError
+
+    if name != GEOCLIP:
+        if out or backbone or heads:
+            raise InputError("--out, --backbone and --heads are for geoclip only; leave them out")
+        return pull_from_hub(name)
+    with ProgressBar("Assembling") as bar:
+        return pull_geoclip(out, backbone=backbone or "clip", heads=heads, progress=bar.set)
+
+
 def _origin(artifact: "Artifact") -> dict[str, str | None]:
     """Which model on the hub it is, and the hash of its commit; JSON-ready."""
     if artifact.origin is None:
         return {"hub_id": None, "revision": None}
     return {"hub_id": artifact.origin.repo_id, "revision": artifact.origin.revision}
+
+
+def _from(artifact: "Artifact") -> str:
+    from geotoken.artifact import GEOCLIP
+
+    if artifact.name == GEOCLIP and artifact.origin is None:
+        return "its parts, assembled here; its card names them and their licences"
+    return str(artifact.origin or "this package, nothing to pull")
 
 
 def _verified(facts: dict[str, Any]) -> str:
@@ -159,11 +208,11 @@ def _describe(name: str, offline: bool) -> dict[str, Any]:
     """All about a model, JSON-ready."""
     from geotoken import places
     from geotoken.artifact import CARD_NAME, load_artifact
+    from geotoken.backbones import load_encoder
     from geotoken.gallery import Gallery
-    from geotoken.images.embed import Encoder
 
     artifact = load_artifact(name, offline=offline)
-    encoder = Encoder.load(artifact.folder / "encoder")
+    encoder = load_encoder(artifact.folder / "encoder")
     gallery = Gallery.load(artifact.folder / "gallery")
     gallery.check_encoder(encoder.name, encoder.dim)
     return {
@@ -178,8 +227,8 @@ def _describe(name: str, offline: bool) -> dict[str, Any]:
         "encoder": {
             "name": encoder.name,
             "dim": encoder.dim,
-            "source": encoder.config.source,
-            "license": encoder.config.license,
+            "source": encoder.source,
+            "license": encoder.license,
         },
         "gallery": gallery.info(),
         "places": places.about(),

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from geotoken.cli import gallery, models, tokens
+from geotoken.cli.embed import embed
 from geotoken.cli.errors import exit_codes, print_error
 from geotoken.cli.export import export
 from geotoken.cli.locate import locate
@@ -62,6 +63,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("locate")(locate)
+app.command("embed")(embed)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")

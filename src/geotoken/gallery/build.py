@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from geotoken.gallery.sidecars import takeout_position, xmp_position
 from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source, stamp
 from geotoken.gallery.table import GalleryTable, hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
+from geotoken.images.embed import ImageEncoder
 from geotoken.images.read import quoted, read
 from geotoken.manifest import MANIFEST_NAME
 
@@ -35,29 +36,6 @@ SHARD_SIZE = 8 * BATCH_SIZE
 
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all) after each batch."""
-
-
-class ImageEncoder(Protocol):
-    """What building needs of an encoder; `geotoken.images.embed.Encoder` is one."""
-
-    @property
-    def name(self) -> str:
-        """Name recorded in the gallery."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length D of the vectors."""
-        ...
-
-    @property
-    def min_side(self) -> int:
-        """Shorter side in pixels below which a photo loses detail the encoder could use."""
-        ...
-
-    def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool) -> NDArray[np.float32]:
-        """Embed B photos of shape (H, W, 3), uint8, to vectors of shape (B, D)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +339,7 @@ class _Reader:
         return record
 
     def _read(self, entry: Entry) -> NDArray[np.uint8] | None:
-        if not _is_unicode(entry.name):
+        if not is_unicode(entry.name):
             self._errors.append(BuildError(ascii(entry.name), "its name is not valid Unicode; rename it"))
             return None
         photo = read(entry.path, min_side=self._min_side)
@@ -371,7 +349,7 @@ class _Reader:
             return None
         position, precision = entry.position, None
         if position is None:
-            position, precision = _find_position(entry.path, photo.gps)
+            position, precision = find_position(entry.path, photo.gps)
         if position is None:
             reason = (
                 "no GPS position in its EXIF or in a sidecar; give it in a CSV with the columns "
@@ -387,7 +365,15 @@ class _Reader:
         return photo.pixels
 
 
-def _is_unicode(name: str) -> bool:
+def is_unicode(name: str) -> bool:
+    """Whether a name can be written as text; on Linux a file name may be any bytes.
+
+    Args:
+        name: The name.
+
+    Returns:
+        Whether it can.
+    """
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -395,10 +381,18 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _find_position(
+def find_position(
     path: Path, gps: tuple[float, float] | None
 ) -> tuple[tuple[float, float] | None, str | None]:
-    """Position of a photo of a folder, and what it is: what a person set last, else what the camera wrote."""
+    """Position of a photo of a folder: what a person set last, else what the camera wrote.
+
+    Args:
+        path: The photo.
+        gps: (lat, lng) in its EXIF.
+
+    Returns:
+        (lat, lng) in degrees or None, and what it is, "sidecar" or "exif".
+    """
     if (position := xmp_position(path)) is not None:
         return position, "sidecar"
     if gps is not None:

@@ -46,6 +46,8 @@ class Entry:
     """(lat, lng) in degrees; None to take the position in the file's EXIF or in a sidecar."""
     columns: dict[str, str | None] = field(default_factory=dict)
     """Values of `OPTIONAL_COLUMNS`."""
+    split: str | None = None
+    """The part of a data set it belongs to; galleries have no use for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,13 @@ def _csv_entry(folder: Path, row: dict[str, str | None]) -> Entry:
             f"its position is {cells['lat']!r}, {cells['lng']!r}; give degrees as numbers"
         ) from None
     columns = {name: cells.get(name) for name in OPTIONAL_COLUMNS}
-    return Entry(path=folder / image, name=image, position=_checked(lat, lng), columns=columns)
+    return Entry(
+        path=folder / image,
+        name=image,
+        position=_checked(lat, lng),
+        columns=columns,
+        split=cells.get("split"),
+    )
 
 
 def _open_geojson(path: Path) -> Source:
@@ -272,7 +280,13 @@ def _geojson_entry(folder: Path, feature: Any) -> Entry:
     columns = {name: _text(properties, name) for name in OPTIONAL_COLUMNS}
     columns["id"] = columns["id"] or _text(parts, "id")
     lng, lat = coordinates[:2]
-    return Entry(path=folder / image, name=image, position=_checked(lat, lng), columns=columns)
+    return Entry(
+        path=folder / image,
+        name=image,
+        position=_checked(lat, lng),
+        columns=columns,
+        split=_text(properties, "split"),
+    )
 
 
 def _text(properties: Mapping[str, Any], name: str) -> str | None:

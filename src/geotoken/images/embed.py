@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,39 @@ RESIZE_POLICIES = ("squash", "crop", "area")
 
 _MULTIPLE = 32  # total stride of the network: the sides of an "area" view are multiples of it
 _MAX_ASPECT = 2.0  # beyond this an "area" view squashes, so that a panorama costs no more than a photo
+
+
+class ImageEncoder(Protocol):
+    """What turns photos into vectors; `Encoder` is one, a backbone of `geotoken.backbones` another."""
+
+    @property
+    def name(self) -> str:
+        """Name recorded in galleries."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length D of the vectors."""
+        ...
+
+    @property
+    def min_side(self) -> int:
+        """Shorter side in pixels below which a photo loses detail the encoder could use."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from."""
+        ...
+
+    @property
+    def license(self) -> str:
+        """Licence of the weights."""
+        ...
+
+    def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool = False) -> NDArray[np.float32]:
+        """Embed B photos of shape (H, W, 3), uint8, to unit vectors of shape (B, D)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +198,16 @@ class Encoder:
     def min_side(self) -> int:
         """Shorter side in pixels below which the encoder would miss detail; for `images.read`."""
         return max(view.side for view in (*self.config.views, *self.config.gallery_views))
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from."""
+        return self.config.source
+
+    @property
+    def license(self) -> str:
+        """Licence of the weights (SPDX)."""
+        return self.config.license
 
     def embed(self, photos: Sequence[NDArray[np.uint8]], *, for_gallery: bool = False) -> NDArray[np.float32]:
         """Embed photos; a photo's vector does not depend on the others in the call.

@@ -10,6 +10,7 @@ from geotoken.cli import app
 
 COMMANDS = {
     "locate": set(),
+    "embed": set(),
     "gallery": {"add", "build", "info", "merge", "reindex", "remove", "search"},
     "tokens": {"encode", "decode"},
     "models": {"list", "info", "pull", "push"},

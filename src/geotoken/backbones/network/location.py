@@ -1,0 +1,116 @@
+"""Where on Earth as a vector: random Fourier features at several scales on an equal-area map.
+
+Owns the map and the layers; must not know images, or where weights come from.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+GEOCLIP_SCALES: Final = (1.0, 16.0, 256.0)
+"""Standard deviations of the frequencies in GeoCLIP, per unit of the map; coarse first."""
+
+_POLYNOMIAL: Final = (1.340264, -0.081106, 0.000893, 0.003796)  # A1..A4, Savric et al. 2018, section 3
+_MAP_SCALE: Final = 66.50336  # GeoCLIP's unit of the map is 180 / 66.50336 of the projection's
+
+
+def equal_earth(lat_lng: Tensor) -> Tensor:
+    """Project places onto the Equal Earth map, in GeoCLIP's unit.
+
+    Args:
+        lat_lng: Latitude and longitude in degrees, shape (B, 2).
+
+    Returns:
+        East and north on the map, shape (B, 2): about -1 to 1, and -0.49 to 0.49.
+
+    References:
+        Savric, Patterson, Jenny, "The Equal Earth map projection", IJGIS 33 (2019), equations 1 to 3; the
+        unit is that of Vivanco Cepeda et al., "GeoCLIP", NeurIPS 2023.
+    """
+    a1, a2, a3, a4 = _POLYNOMIAL
+    lat, lng = torch.deg2rad(lat_lng).unbind(1)
+    root3 = torch.sqrt(torch.tensor(3.0))
+    theta = torch.asin(root3 / 2 * torch.sin(lat))  # the parametric latitude
+    slope = 9 * a4 * theta**8 + 7 * a3 * theta**6 + 3 * a2 * theta**2 + a1  # of north by theta
+    east = 2 * root3 * lng * torch.cos(theta) / (3 * slope)
+    north = a4 * theta**9 + a3 * theta**7 + a2 * theta**3 + a1 * theta
+    # Multiplied, then divided, as when the weights were trained: one rounding less turns the finest features.
+    return torch.stack((east, north), dim=1) * _MAP_SCALE / 180
+
+
+class FourierFeatures(nn.Module):
+    """Cosines and sines of places along random directions, with fixed frequencies."""
+
+    def __init__(self, scale: float, num_frequencies: int) -> None:
+        super().__init__()
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.randn(num_frequencies, 2) * scale)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Encode places.
+
+        Args:
+            places: On the map, shape (B, 2).
+
+        Returns:
+            All cosines, then all sines, shape (B, 2 F).
+
+        References:
+            Tancik et al., "Fourier features let networks learn high frequency functions", NeurIPS 2020.
+        """
+        phase = 2 * math.pi * places @ self.frequencies.T
+        return torch.cat((torch.cos(phase), torch.sin(phase)), dim=-1)
+
+
+class LocationEncoder(nn.Module):
+    """GeoCLIP's location encoder: one perceptron a scale, their outputs summed.
+
+    It computes in float32: at the finest scale a place is a phase of some thousand radians.
+    """
+
+    def __init__(
+        self,
+        *,
+        scales: Sequence[float] = GEOCLIP_SCALES,
+        num_frequencies: int = 256,
+        width: int = 1024,
+        num_hidden: int = 3,
+        dim: int = 512,
+    ) -> None:
+        """Make the layers, randomly initialised.
+
+        Args:
+            scales: Standard deviations of the frequencies, per unit of the map.
+            num_frequencies: Frequencies F of each scale.
+            width: Length of the hidden vectors.
+            num_hidden: Hidden layers of each scale, at least 1.
+            dim: Length D of the vectors.
+        """
+        super().__init__()
+        self.dim = dim
+        self.branches = nn.ModuleList()
+        for scale in scales:
+            layers: list[nn.Module] = [FourierFeatures(scale, num_frequencies)]
+            inside = 2 * num_frequencies
+            for _ in range(num_hidden):
+                layers += [nn.Linear(inside, width), nn.ReLU()]
+                inside = width
+            self.branches.append(nn.Sequential(*layers, nn.Linear(inside, dim)))
+
+    def forward(self, lat_lng: Tensor) -> Tensor:
+        """Encode places.
+
+        Args:
+            lat_lng: Latitude and longitude in degrees, shape (B, 2), float32.
+
+        Returns:
+            Vectors, shape (B, D), not normalised.
+        """
+        places = equal_earth(lat_lng)
+        vectors = places.new_zeros((len(places), self.dim))
+        for branch in self.branches:
+            vectors = vectors + branch(places)
+        return vectors
