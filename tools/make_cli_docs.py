@@ -29,8 +29,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from geotoken.artifact import bundled_models
 from geotoken.cli import app
-from geotoken.cli.batch import TERMINATED
-from geotoken.cli.errors import ALL_FAILED, BUG, CLOSED_PIPE, EXIT_CODES, INTERRUPTED, SOME_FAILED
+from geotoken.cli.errors import (
+    ALL_FAILED,
+    BUG,
+    CLOSED_PIPE,
+    EXIT_CODES,
+    INTERRUPTED,
+    SOME_FAILED,
+    TERMINATED,
+)
 from hub_server import TOKEN, Hub
 
 ROOT = Path(__file__).parents[1]
