@@ -291,6 +291,7 @@ def index(vectors: Callable[[np.ndarray], np.ndarray], kind: str = "IndexFlatIP"
 LOCATE = ("locate", "--model", "{m}")
 SAMPLE = (*LOCATE, "{w}/good.jpg", "--decoder", "sample", "--json")
 BUILD = ("gallery", "build", "--model", "{m}", "--out", "{w}/out")
+BUILD_FOLDER = ("gallery", "build", "--model", "{m}", "--out", "{w}-out")
 
 
 def bad_photo(id: str, content: bytes | str | Callable[[], bytes], fragment: str, code: int = 2) -> Row:
@@ -337,7 +338,7 @@ def bad_points(id: str, content: str, fragment: str) -> Row:
 
 
 def bad_sidecar(id: str, name: str, content: str, fragment: str) -> Row:
-    return Row(f"sidecar-{id}", 2, fragment, (*BUILD, "{w}"), file(name, content))
+    return Row(f"sidecar-{id}", 2, fragment, (*BUILD_FOLDER, "{w}"), file(name, content))
 
 
 def bad_output(id: str, name: str, fragment: str, make: Callable[[Path, Path], None] | None = None) -> Row:
@@ -859,7 +860,7 @@ ROWS = [
     bad_sidecar("takeout-nested", "good.jpg.json", "[" * 10**6, "it is not JSON"),
     bad_sidecar("takeout-nan", "good.jpg.json", '{"geoData": {"latitude": NaN, "longitude": 1}}', "is none"),
     bad_sidecar("takeout-huge", "good.jpg.json", f'{{"geoData": {{"latitude": 1{"0" * 400}}}}}', "is none"),
-    Row("sidecar-fifo", 2, "not a regular file", (*BUILD, "{w}"), fifo("good.xmp")),
+    Row("sidecar-fifo", 2, "not a regular file", (*BUILD_FOLDER, "{w}"), fifo("good.xmp")),
     Row("points-fifo", 2, "not a regular file", (*BUILD, "{w}/photos.json"), fifo("photos.json")),
     Row("add-to-nothing", 3, "is not a folder", ("gallery", "add", "{w}/no", "{w}", "--model", "{m}")),
     Row("remove-nothing", 2, "nothing to remove", ("gallery", "remove", "{m}/gallery")),

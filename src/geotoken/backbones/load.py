@@ -3,7 +3,6 @@
 Owns the choice; must not know networks, which are imported when one is opened.
 """
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from geotoken.backbones.catalog import (
     WEIGHTS_PATTERN,
 )
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import read_json
 from geotoken.images.embed import Encoder, ImageEncoder
 
 ENCODER_NAME: Final = "encoder.json"
@@ -151,7 +151,7 @@ def weight_files(folder: Path) -> list[Path]:
         Their paths, sorted; those that the index names if there is one and all of them are there.
     """
     try:
-        index = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))
+        index = read_json(folder / INDEX_NAME)
         paths = [folder / name for name in sorted(set(index["weight_map"].values()))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = folder / "model.safetensors"
@@ -170,7 +170,7 @@ def _is_whole(folder: Path) -> bool:
 def _format_version(path: Path) -> object:
     """What the folder says, or None; whoever loads it says what is wrong."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(path)
     except (OSError, ValueError):
         return None
     return entries.get("format_version") if isinstance(entries, dict) else None

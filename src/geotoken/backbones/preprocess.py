@@ -3,7 +3,6 @@
 Owns reading that file and doing what it says with Pillow and numpy; must not know networks.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geotoken.errors import ArtifactError
+from geotoken.files import read_json
 
 _RESAMPLE = {0, 1, 2, 3, 4, 5}  # the numbers of PIL.Image.Resampling, which the hub's format uses
 _REFUSED = ("do_pad", "do_flip_channel_order", "do_reduce_labels", "max_num_patches")
@@ -65,7 +65,7 @@ class Preprocessing:
             ArtifactError: It is missing, is not valid, or asks for something that is not done here.
         """
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = read_json(path)
             size, keep_aspect = _size(entries)
             return cls(
                 size=size,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from geotoken.errors import ArtifactError, ConfigError, InputError
+from geotoken.files import read_json
 from geotoken.tokens import TokenScheme
 
 LAYOUTS: Final = ("full", "pooled")
@@ -197,7 +198,7 @@ class ModelConfig:
             ArtifactError: If the file is missing, is no JSON, or has missing, unknown or impossible entries.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
             modalities = tuple((str(name), dim) for name, dim in data.pop("modalities", ()))
             return cls(modalities=modalities, **data)
         except (OSError, ValueError, TypeError, AttributeError, ConfigError) as error:

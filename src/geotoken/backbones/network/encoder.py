@@ -21,6 +21,7 @@ from geotoken.backbones.network.head import ProjectionHead
 from geotoken.backbones.network.tower import Tower
 from geotoken.backbones.preprocess import Preprocessing
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import read_json
 from geotoken.hub import origin
 
 HEAD_NAME: Final = "head.safetensors"
@@ -240,7 +241,7 @@ def _config(root: Path, dim: int) -> BackboneConfig:
             name=f"{label}-{digest[:8]}", dim=dim, source=source, license="see the backbone", sha256=digest
         )
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(path)
         config = BackboneConfig(**entries)
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{path} cannot be used ({error}); install the model again") from error
