@@ -249,6 +249,23 @@ def decode_prefixes() -> str:
     return "\n".join(rows)
 
 
+def prefix_sharing() -> str:
+    """Distinct prefixes a step with trained and with random weights."""
+    found = result("prefix_sharing")
+    rows = [
+        "| weights, temperature | hypotheses scored at steps 1, 2, ... (mean) | of all without sharing |",
+        "| --- | --- | --- |",
+    ]
+    for one in found["sampling"]:
+        scored = one["rows_per_step"]
+        share = sum(scored) / (len(scored) * one["samples_together"])
+        steps = ", ".join(f"{rows_of_step:.0f}" for rows_of_step in scored)
+        rows.append(f"| {one['weights']}, {one['temperature']:g} | {steps} | {100 * share:.0f} % |")
+    training = found["training"]
+    rows += ["", f"Trained for {training['steps']:,} steps, to {training['loss_nats']:.1f} nats a photo."]
+    return "\n".join(rows)
+
+
 def decode_memory() -> str:
     """Memory of sampling over that of the model."""
     row = result("decode_memory")[0]
@@ -384,7 +401,7 @@ TABLES: dict[str, Callable[[], str]] = {
         batch,
         galleries,
         *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
-        *(decode, decode_conditions, decode_prefixes, decode_memory, decode_growth),
+        *(decode, decode_conditions, decode_prefixes, prefix_sharing, decode_memory, decode_growth),
     )
 }
 
