@@ -153,6 +153,22 @@ class EncoderConfig:
     """Views of a photo that goes into a gallery, where time is cheap; empty: `views`."""
 
 
+def check_pixels(photos: Sequence[NDArray[np.uint8]]) -> None:
+    """Refuse what no encoder takes.
+
+    Args:
+        photos: B photos, each of shape (H, W, 3), uint8; sizes may differ.
+
+    Raises:
+        InputError: A photo has another shape or type, or no pixel.
+    """
+    for row, pixels in enumerate(photos):
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise InputError(
+                f"photo {row} has shape {pixels.shape} and type {pixels.dtype}; give (H, W, 3) of uint8"
+            )
+
+
 class Encoder:
     """A frozen image encoder; made by `Encoder.load`."""
 
@@ -244,11 +260,7 @@ class Encoder:
             InputError: A photo has another shape or type.
             ArtifactError: The network fails, or gives something else than vectors.
         """
-        for row, pixels in enumerate(photos):
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-                raise InputError(
-                    f"photo {row} has shape {pixels.shape} and type {pixels.dtype}; give (H, W, 3) of uint8"
-                )
+        check_pixels(photos)
         total = np.zeros((len(photos), self.dim), dtype=np.float32)
         views = (for_gallery and self.config.gallery_views) or self.config.views
         for start in range(0, len(photos), MAX_BATCH):

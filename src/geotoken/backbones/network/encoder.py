@@ -23,6 +23,7 @@ from geotoken.backbones.preprocess import Preprocessing
 from geotoken.errors import ArtifactError, InputError
 from geotoken.files import read_json
 from geotoken.hub import origin
+from geotoken.images.embed import check_pixels
 
 HEAD_NAME: Final = "head.safetensors"
 """A projection after the backbone, if a folder has one."""
@@ -160,11 +161,7 @@ class BackboneEncoder:
         Raises:
             InputError: A photo has another shape or type.
         """
-        for row, pixels in enumerate(photos):
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-                raise InputError(
-                    f"photo {row} has shape {pixels.shape} and type {pixels.dtype}; give (H, W, 3) of uint8"
-                )
+        check_pixels(photos)
         vectors = np.empty((len(photos), self.dim), dtype=np.float32)
         for start in range(0, len(photos), self._batch_size):
             batch = photos[start : start + self._batch_size]
