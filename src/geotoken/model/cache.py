@@ -7,8 +7,8 @@ of its nodes, so that reordering and repeating hypotheses moves a few integers a
 Dimension letters: B photos, R rows (hypotheses), W rows of the photo that has most, E items of evidence.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,39 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-class NodeStore(Protocol):
+class NodeStore(ABC):
     """Keys and values of nodes, numbered in the order in which they came; only ever grows."""
 
-    @property
-    def num_nodes(self) -> int:
+    def __init__(self) -> None:
+        self.num_nodes = 0
         """Nodes held so far."""
-        ...
+        self.capacity = 0
+        """Nodes there is room for."""
 
+    def reserve(self, num_rows: int, num_steps: int) -> slice:
+        """Number new nodes and make room for as many in each of the steps to come.
+
+        Args:
+            num_rows: New nodes.
+            num_steps: Steps until the sequences are whole, with this one.
+
+        Returns:
+            The numbers of the new nodes.
+        """
+        new = slice(self.num_nodes, self.num_nodes + num_rows)
+        if new.stop > self.capacity:
+            self.capacity = max(new.start + num_rows * num_steps, self.capacity * 3 // 2)
+            self.grow()
+        self.num_nodes = new.stop
+        return new
+
+    @abstractmethod
+    def grow(self) -> None:
+        """Make room for `capacity` nodes and keep the first `num_nodes`."""
+
+    @abstractmethod
     def new(self) -> "NodeStore":
         """An empty store of the same kind."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +63,9 @@ class StepInput:
     token_rows: Ints
     """Row of the last token in the embedding table, shape (R,); 0 is the start."""
     nodes: Ints
-    """Nodes of the prefixes before the last token, shape (R, t), in order."""
+    """Nodes of each row's prefixes in order, the new one last, shape (R, t + 1)."""
+    new: slice
+    """Numbers of the R new nodes; whoever scores the step stores their keys and values there."""
     photos: slice
     """Photos from the first to the last that has a row; B of them."""
     pad: Ints
@@ -119,8 +143,7 @@ class PrefixCache:
             tokens: Last tokens, shape (R,); None when the hypotheses are empty.
 
         Returns:
-            What the network needs; its keys and values go to the store under the numbers
-            `num_nodes`..`num_nodes + R - 1` that the store will give them.
+            What the network needs.
 
         Raises:
             TypeError: If tokens are given to empty hypotheses, or none to others, or the sequence is whole.
@@ -132,20 +155,20 @@ class PrefixCache:
         if tokens is not None:
             token_rows = tokens + embedding_offsets(self.scheme)[position - 1]
             self.match = self.match & (self.item_tokens[self.photo, :, position - 1] == tokens[:, None])
+        new = self.store.reserve(self.num_rows, self.scheme.length - position)
+        self.nodes = np.concatenate([self.nodes, np.arange(new.start, new.stop)[:, None]], axis=1)
         photos, pad, slot = _slots(self.photo)
-        given = StepInput(
+        return StepInput(
             position=position,
             token_rows=token_rows,
             nodes=self.nodes,
+            new=new,
             photos=photos,
             pad=pad,
             slot=slot,
             copied=self.item_tokens[self.photo, :, position],
             match=self.match,
         )
-        new = self.store.num_nodes + np.arange(self.num_rows)
-        self.nodes = np.concatenate([self.nodes, new[:, None]], axis=1)
-        return given
 
 
 def embedding_offsets(scheme: TokenScheme) -> Ints:

@@ -13,17 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken import protocol
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
-from geotoken.model.batch import EvidenceBatch, collate
-from geotoken.model.cache import PrefixCache, StepInput
+from geotoken.model.base import Singles, TransformerMemory, TransformerModel
+from geotoken.model.batch import collate
+from geotoken.model.cache import NodeStore, StepInput
 from geotoken.model.config import ModelConfig
-from geotoken.tokens import TokenScheme
-
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 CONFIG_FILE: Final = "model.json"
 ENCODER_FILE: Final = "encoder.onnx"
@@ -47,66 +42,39 @@ def past_names(layer: int) -> tuple[str, str]:
     return f"past_key_{layer}", f"past_value_{layer}"
 
 
-class OnnxStore:
+class OnnxStore(NodeStore):
     """Keys and values of nodes in one growing array, into which the graph writes."""
 
     def __init__(self, num_layers: int, width: int) -> None:
+        super().__init__()
         self.data: Singles = np.empty((2 * num_layers, 0, width), dtype=np.float32)
         """Keys (even) and values (odd) of each layer, shape (2 L, capacity, D)."""
-        self.num_nodes = 0
 
     def new(self) -> "OnnxStore":
         """An empty store of the same kind."""
         return OnnxStore(len(self.data) // 2, self.data.shape[2])
 
-    def reserve(self, num_rows: int, num_steps: int) -> slice:
-        """Number new nodes and make room for as many in each of the steps to come.
-
-        Args:
-            num_rows: New nodes.
-            num_steps: Steps until the sequences are whole, with this one.
-
-        Returns:
-            The numbers of the new nodes.
-        """
-        new = slice(self.num_nodes, self.num_nodes + num_rows)
-        capacity = self.data.shape[1]
-        if new.stop > capacity:
-            wanted = max(new.start + num_rows * num_steps, capacity * 3 // 2)
-            data = np.empty((self.data.shape[0], wanted, self.data.shape[2]), dtype=np.float32)
-            data[:, : new.start] = self.data[:, : new.start]
-            self.data = data
+    def grow(self) -> None:
+        """Make room for `capacity` nodes and keep the first `num_nodes`."""
+        data = np.empty((self.data.shape[0], self.capacity, self.data.shape[2]), dtype=np.float32)
+        data[:, : self.num_nodes] = self.data[:, : self.num_nodes]
         if self.num_nodes == 0:
-            self.data[:, 0] = 0.0  # stands for the past of an empty hypothesis, and is read with weight 0
-        self.num_nodes = new.stop
-        return new
+            data[:, 0] = 0.0  # stands for the past of an empty hypothesis, and is read with weight 0
+        self.data = data
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxMemory:
+class OnnxMemory(TransformerMemory):
     """The encoded evidence of B photos."""
 
     arrays: dict[str, NDArray[Any]]
     """What the encoder gave, by name, each with the photos first."""
-    batch: EvidenceBatch
-    """The evidence as arrays."""
-    scheme: TokenScheme
-    """The token scheme."""
-    store: OnnxStore
-    """An empty store."""
-
-    @property
-    def num_photos(self) -> int:
-        """Number of photos B."""
-        return self.batch.num_photos
-
-    def new_cache(self) -> PrefixCache:
-        """A cache with one empty hypothesis a photo."""
-        return PrefixCache.empty(self.scheme, self.batch.item_tokens, self.batch.item_mask, self.store.new())
 
 
-class OnnxModel:
+class OnnxModel(TransformerModel[OnnxMemory]):
     """The transformer on ONNX Runtime as a token model."""
+
+    memory_type = OnnxMemory
 
     def __init__(self, config: ModelConfig, encoder: Any, decoder: Any) -> None:
         """Take two open sessions into use; see `load`."""
@@ -133,11 +101,6 @@ class OnnxModel:
         config = ModelConfig.load(folder / CONFIG_FILE)
         sessions = [_session(folder / name, num_threads) for name in (ENCODER_FILE, DECODER_FILE)]
         return cls(config, *sessions)
-
-    @property
-    def scheme(self) -> TokenScheme:
-        """The token scheme whose sequences the model scores."""
-        return self.config.scheme
 
     def encode(self, evidence: Sequence[Evidence]) -> OnnxMemory:
         """Encode the evidence of B photos.
@@ -168,47 +131,27 @@ class OnnxModel:
                 {n: a[part] for n, a in inputs.items()},
                 {n: a[part] for n, a in memory.items()},
             )
-        return OnnxMemory(memory, batch, config.scheme, OnnxStore(config.num_decoder_layers, config.width))
+        store = OnnxStore(config.num_decoder_layers, config.width)
+        return OnnxMemory(batch, config.scheme, store, memory)
 
-    def step(self, tokens: Ints | None, memory: protocol.Memory, cache: protocol.Cache) -> Floats:
-        """Score the next token of every hypothesis.
-
-        Args:
-            tokens: Last token of each hypothesis, shape (R,), int64; None when the hypotheses are empty.
-            memory: What `encode` returned.
-            cache: State of the hypotheses before `tokens`; advanced in place.
-
-        Returns:
-            Log-probabilities in nats, shape (R, V), float64.
-
-        Raises:
-            TypeError: If memory or cache belong to another model.
-        """
-        if not isinstance(memory, OnnxMemory) or not isinstance(cache, PrefixCache):
-            raise TypeError("memory and cache must be those of an OnnxModel")
-        store = cache.store
-        if not isinstance(store, OnnxStore):
-            raise TypeError("the cache must be that of an OnnxModel")
-        given = cache.advance(tokens)
-        size = self.scheme.vocabulary_sizes[given.position]
-        if cache.num_rows == 0:
-            return np.empty((0, size))
-        new = store.reserve(cache.num_rows, self.scheme.length - given.position)
+    def _score(self, given: StepInput, memory: OnnxMemory, store: NodeStore) -> Singles:
+        assert isinstance(store, OnnxStore)
         inputs = _step_arrays(given)
         inputs |= {name: array[given.photos] for name, array in memory.arrays.items()}
-        log_probs = np.empty((cache.num_rows, self.config.vocabulary_size), dtype=np.float32)
+        log_probs = np.empty((len(given.slot), self.config.vocabulary_size), dtype=np.float32)
         outputs: dict[str, NDArray[Any]] = {"log_probs": log_probs}
         for layer in range(self.config.num_decoder_layers):
             for name, kept in zip(past_names(layer), store.data[2 * layer : 2 * layer + 2], strict=True):
-                inputs[name] = kept[: max(new.start, 1)]
-                outputs[f"new_{name}"] = kept[new]
+                inputs[name] = kept[: max(given.new.start, 1)]
+                outputs[f"new_{name}"] = kept[given.new]
         _run(self._decoder, {n: a for n, a in inputs.items() if n in self._decoder_inputs}, outputs)
-        return log_probs[:, :size].astype(np.float64)
+        return log_probs
 
 
 def _step_arrays(given: StepInput) -> dict[str, NDArray[Any]]:
     """The arrays of a step by name; an empty hypothesis has one node before it, which is marked absent."""
     empty = given.position == 0
+    past = np.zeros((len(given.slot), 1), np.int64) if empty else given.nodes[:, :-1]
     return {
         "position": np.array([given.position]),
         "token_rows": given.token_rows,
@@ -216,7 +159,7 @@ def _step_arrays(given: StepInput) -> dict[str, NDArray[Any]]:
         "slot": given.slot,
         "copied": np.ascontiguousarray(given.copied),
         "match": np.ascontiguousarray(given.match),
-        "nodes": np.zeros((len(given.slot), 1), np.int64) if empty else np.ascontiguousarray(given.nodes),
+        "nodes": np.ascontiguousarray(past),
         "absent": np.full(max(given.position, 1), _NEVER if empty else 0.0, dtype=np.float32),
     }
 

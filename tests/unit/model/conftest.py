@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from geotoken.evidence import Evidence
-from geotoken.model import ModelConfig
+from geotoken.model import ModelConfig, OnnxModel
+from geotoken.model.network import GeoTokenModel, TorchModel, export_onnx
 
 KINDS = {
     "paper": {"layout": "full", "norm": "post", "modalities": (("image", 8), ("text", 6)), "num_neighbors": 3}
@@ -74,3 +76,27 @@ def evidence():
 def kind(request):
     """Each kind of small transformer in turn."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Where the graphs of each kind lie, exported when first asked for, with the network."""
+    made = {}
+
+    def get(kind, config):
+        if kind not in made:
+            torch.manual_seed(3)
+            folder = tmp_path_factory.mktemp(f"onnx-{kind}")
+            network = GeoTokenModel(config).eval()
+            export_onnx(network, folder)
+            made[kind] = network, folder
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture
+def pair(folders, make_config, kind):
+    """The same weights in PyTorch and on ONNX Runtime."""
+    network, folder = folders(kind, make_config(kind))
+    return TorchModel(network), OnnxModel.load(folder, num_threads=1)

@@ -1,21 +1,19 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
-from geotoken.model.cache import PrefixCache, embedding_offsets
+from geotoken.model.cache import NodeStore, PrefixCache, embedding_offsets
 from geotoken.tokens import TokenScheme
 
 SCHEME = TokenScheme(4, 2)
 ITEMS = np.array([[[0, 1, 2], [0, 1, 5]], [[3, 0, 0], [0, 1, 2]], [[5, 5, 5], [5, 5, 5]]])
 
 
-@dataclass
-class Store:
-    num_nodes: int = 0
-
+class Store(NodeStore):
     def new(self):
         return Store()
+
+    def grow(self):
+        pass
 
 
 @pytest.fixture
@@ -25,19 +23,17 @@ def cache():
 
 
 def advance(cache, tokens):
-    given = cache.advance(None if tokens is None else np.array(tokens))
-    cache.store.num_nodes += cache.num_rows
-    return given
+    return cache.advance(None if tokens is None else np.array(tokens))
 
 
 def test_paths_share_the_nodes_of_their_prefixes(cache):
     advance(cache, None)
     cache = cache.reorder(np.array([0, 0, 2]))
     given = advance(cache, [0, 3, 5])
-    assert given.nodes.tolist() == [[0], [0], [2]]
+    assert given.nodes.tolist() == [[0, 3], [0, 4], [2, 5]]
+    assert given.new == slice(3, 6)
     cache = cache.reorder(np.array([1, 1, 2]))
-    given = advance(cache, [0, 1, 5])
-    assert given.nodes.tolist() == [[0, 4], [0, 4], [2, 5]]
+    assert advance(cache, [0, 1, 5]).new == slice(6, 9)
     assert cache.nodes.tolist() == [[0, 4, 6], [0, 4, 7], [2, 5, 8]]
 
 
@@ -49,7 +45,7 @@ def test_a_cache_is_a_value(cache):
     assert cache.nodes.tolist() == before.tolist()
     assert cache.num_rows == 3
     again = advance(cache, [0, 0, 0])
-    assert again.nodes.tolist() == [[0], [1], [2]]
+    assert again.nodes[:, 0].tolist() == [0, 1, 2]
     assert len(np.unique(np.concatenate([cache.nodes[:, 1], other.nodes[:, 1]]))) == 5
 
 
@@ -63,6 +59,16 @@ def test_empty_hypotheses_begin_a_store_of_their_own(cache):
     assert cache.reorder(np.array([1])).store is not cache.store
     advance(cache, None)
     assert cache.reorder(np.array([1])).store is cache.store
+
+
+def test_a_store_makes_room_for_the_steps_to_come():
+    store = Store()
+    assert store.reserve(2, 3) == slice(0, 2)
+    assert (store.num_nodes, store.capacity) == (2, 6)
+    assert store.reserve(4, 1) == slice(2, 6)
+    assert store.reserve(1, 1) == slice(6, 7)
+    assert store.capacity == 9
+    assert store.reserve(0, 9) == slice(7, 7)
 
 
 def test_items_match_while_they_agree_with_the_prefix(cache):

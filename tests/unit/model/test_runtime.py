@@ -4,39 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from geotoken.decoding import DECODERS, DecodingOptions, RegionModel, decode, score_prefixes
 from geotoken.errors import ArtifactError
 from geotoken.model import OnnxModel
-from geotoken.model.network import TorchModel, export_onnx
-from geotoken.model.network.transformer import GeoTokenModel
 from geotoken.model.runtime import CONFIG_FILE, DECODER_FILE, ENCODED_TOGETHER, ENCODER_FILE, OnnxStore
 from geotoken.regions import Region
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory):
-    """Where the graphs of each kind lie, exported when first asked for, with the network."""
-    made = {}
-
-    def get(kind, config):
-        if kind not in made:
-            torch.manual_seed(3)
-            folder = tmp_path_factory.mktemp(f"onnx-{kind}")
-            network = GeoTokenModel(config).eval()
-            export_onnx(network, folder)
-            made[kind] = network, folder
-        return made[kind]
-
-    return get
-
-
-@pytest.fixture
-def pair(folders, make_config, kind):
-    """The same weights in PyTorch and on ONNX Runtime."""
-    network, folder = folders(kind, make_config(kind))
-    return TorchModel(network), OnnxModel.load(folder, num_threads=1)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -87,22 +60,6 @@ def test_a_region_constrains_it(pair, evidence):
     for i, found in enumerate(decode(inside, memory, DecodingOptions(beam_width=8))):
         placed = inside.place(found, memory.posteriors[i])
         assert region.contains(placed.lat, placed.lng).all()
-
-
-def test_no_rows_give_no_scores(pair, evidence):
-    _, model = pair
-    memory = model.encode(evidence(model.config))
-    cache = memory.new_cache()
-    model.step(None, memory, cache)
-    none = cache.reorder(np.empty(0, dtype=np.int64))
-    assert model.step(np.empty(0, dtype=np.int64), memory, none).shape == (0, 16)
-
-
-def test_memory_of_another_backend_is_refused(pair, evidence):
-    ours, theirs = pair
-    memory = ours.encode(evidence(ours.config))
-    with pytest.raises(TypeError, match="OnnxModel"):
-        theirs.step(None, memory, memory.new_cache())
 
 
 @pytest.mark.parametrize("name", [CONFIG_FILE, ENCODER_FILE, DECODER_FILE])

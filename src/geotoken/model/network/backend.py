@@ -17,23 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from geotoken import protocol
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
-from geotoken.model.batch import EvidenceBatch, collate
-from geotoken.model.cache import PrefixCache, StepInput
+from geotoken.model.base import Singles, TransformerMemory, TransformerModel
+from geotoken.model.batch import collate
+from geotoken.model.cache import NodeStore, StepInput
 from geotoken.model.network.layers import split_heads
 from geotoken.model.network.transformer import GeoTokenModel, Memory, StepTensors
-from geotoken.tokens import TokenScheme
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Precisions by name; log-probabilities are computed in float32 in either."""
 
 
-class TorchStore:
+class TorchStore(NodeStore):
     """Keys and values of nodes in one growing tensor."""
 
     def __init__(self, num_layers: int, width: int, like: Tensor) -> None:
@@ -44,32 +40,18 @@ class TorchStore:
             width: Numbers in a key and in a value, D.
             like: Any tensor of the device and type wanted.
         """
+        super().__init__()
         self.data = like.new_empty((num_layers, 0, 2 * width))
-        self.num_nodes = 0
 
     def new(self) -> "TorchStore":
         """An empty store of the same kind."""
         return TorchStore(self.data.shape[0], self.data.shape[2] // 2, self.data)
 
-    def reserve(self, num_rows: int, num_steps: int) -> slice:
-        """Number new nodes and make room for as many in each of the steps to come.
-
-        Args:
-            num_rows: New nodes.
-            num_steps: Steps until the sequences are whole, with this one.
-
-        Returns:
-            The numbers of the new nodes.
-        """
-        new = slice(self.num_nodes, self.num_nodes + num_rows)
-        capacity = self.data.shape[1]
-        if new.stop > capacity:
-            wanted = max(new.start + num_rows * num_steps, capacity * 3 // 2)
-            data = self.data.new_empty((self.data.shape[0], wanted, self.data.shape[2]))
-            data[:, : new.start] = self.data[:, : new.start]
-            self.data = data
-        self.num_nodes = new.stop
-        return new
+    def grow(self) -> None:
+        """Make room for `capacity` nodes and keep the first `num_nodes`."""
+        data = self.data.new_empty((self.data.shape[0], self.capacity, self.data.shape[2]))
+        data[:, : self.num_nodes] = self.data[:, : self.num_nodes]
+        self.data = data
 
     def attend(
         self, layer: int, q: Tensor, keys_values: Tensor, new: slice, nodes: Tensor, num_heads: int
@@ -100,30 +82,17 @@ class TorchStore:
 
 
 @dataclass(frozen=True, slots=True)
-class TorchMemory:
+class TorchMemory(TransformerMemory):
     """The encoded evidence of B photos on the device."""
 
-    memory: Memory
+    encoded: Memory
     """The network's own."""
-    batch: EvidenceBatch
-    """The evidence as arrays."""
-    scheme: TokenScheme
-    """The token scheme."""
-    store: TorchStore
-    """An empty store."""
-
-    @property
-    def num_photos(self) -> int:
-        """Number of photos B."""
-        return self.batch.num_photos
-
-    def new_cache(self) -> PrefixCache:
-        """A cache with one empty hypothesis a photo."""
-        return PrefixCache.empty(self.scheme, self.batch.item_tokens, self.batch.item_mask, self.store.new())
 
 
-class TorchModel:
+class TorchModel(TransformerModel[TorchMemory]):
     """The transformer in PyTorch as a token model."""
+
+    memory_type = TorchMemory
 
     def __init__(self, network: GeoTokenModel, device: str = "cpu", dtype: str = "float32") -> None:
         """Take a network into use.
@@ -144,11 +113,6 @@ class TorchModel:
         self.network = network.eval()
         self.config = network.config
 
-    @property
-    def scheme(self) -> TokenScheme:
-        """The token scheme whose sequences the model scores."""
-        return self.config.scheme
-
     @torch.inference_mode()
     def encode(self, evidence: Sequence[Evidence]) -> TorchMemory:
         """Encode the evidence of B photos.
@@ -161,44 +125,22 @@ class TorchModel:
         """
         batch = collate(evidence, self.config)
         arrays = {name: self._tensor(array) for name, array in batch.arrays().items()}
-        memory = self.network.encode(arrays, complete=batch.complete)
+        encoded = self.network.encode(arrays, complete=batch.complete)
         config = self.config
         store = TorchStore(config.num_decoder_layers, config.width, self.network.head_weight)
-        return TorchMemory(memory, batch, config.scheme, store)
+        return TorchMemory(batch, config.scheme, store, encoded)
 
     @torch.inference_mode()
-    def step(self, tokens: Ints | None, memory: protocol.Memory, cache: protocol.Cache) -> Floats:
-        """Score the next token of every hypothesis.
-
-        Args:
-            tokens: Last token of each hypothesis, shape (R,), int64; None when the hypotheses are empty.
-            memory: What `encode` returned.
-            cache: State of the hypotheses before `tokens`; advanced in place.
-
-        Returns:
-            Log-probabilities in nats, shape (R, V), float64.
-
-        Raises:
-            TypeError: If memory or cache belong to another model.
-        """
-        if not isinstance(memory, TorchMemory) or not isinstance(cache, PrefixCache):
-            raise TypeError("memory and cache must be those of a TorchModel")
-        given = cache.advance(tokens)
-        size = self.scheme.vocabulary_sizes[given.position]
-        if cache.num_rows == 0:
-            return np.empty((0, size))
-        store = cache.store
-        if not isinstance(store, TorchStore):
-            raise TypeError("the cache must be that of a TorchModel")
-        new = store.reserve(cache.num_rows, self.scheme.length - given.position)
-        nodes = self._tensor(cache.nodes)
+    def _score(self, given: StepInput, memory: TorchMemory, store: NodeStore) -> Singles:
+        assert isinstance(store, TorchStore)
+        nodes = self._tensor(given.nodes)
         num_heads = self.config.num_heads
 
         def recall(layer: int, q: Tensor, keys_values: Tensor) -> Tensor:
-            return store.attend(layer, q, keys_values, new, nodes, num_heads)
+            return store.attend(layer, q, keys_values, given.new, nodes, num_heads)
 
-        log_probs = self.network.step(self._tensors(given), memory.memory.take(given.photos), recall)
-        return log_probs[:, :size].cpu().double().numpy()
+        log_probs = self.network.step(self._tensors(given), memory.encoded.take(given.photos), recall)
+        return log_probs.cpu().numpy()
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self.network.head_weight.device, non_blocking=True)

@@ -32,7 +32,7 @@ def teacher_forced(model, photos, tokens):
     with torch.inference_mode():
         for leaf in range(tokens.shape[1]):
             chosen = torch.from_numpy(tokens[:, leaf])
-            log_probs = model.network.decode(chosen, memory.memory, arrays)
+            log_probs = model.network.decode(chosen, memory.encoded, arrays)
             totals.append(log_probs.gather(2, chosen[..., None])[..., 0].sum(1).numpy())
     return np.stack(totals, axis=1)
 
@@ -137,20 +137,6 @@ def test_nodes_are_computed_once_for_all_who_share_them(model, photos):
     assert one.store.num_nodes == 10
 
 
-def test_no_rows_give_no_scores(model, photos):
-    memory = model.encode(photos)
-    cache = memory.new_cache()
-    model.step(None, memory, cache)
-    none = cache.reorder(np.empty(0, dtype=np.int64))
-    assert model.step(np.empty(0, dtype=np.int64), memory, none).shape == (0, 16)
-
-
 def test_an_unknown_precision_is_refused(model):
     with pytest.raises(InputError, match="float32, bfloat16"):
         TorchModel(model.network, dtype="float16")
-
-
-def test_memory_of_another_model_is_refused(model, photos, tiny_mixture):
-    memory = tiny_mixture.encode(photos)
-    with pytest.raises(TypeError, match="TorchModel"):
-        model.step(None, memory, memory.new_cache())
