@@ -186,7 +186,9 @@ class RegionModel:
         for photo, (_, probability) in enumerate(restricted):
             if probability < _FINE:
                 finer = max(self._epsilon * probability, np.finfo(np.float64).tiny)
-                expanded[photo] = posterior(self._model, [evidence[photo]], finer, divide=self._touches)[0]
+                (expanded[photo],) = posterior(
+                    self._model, memory, finer, divide=self._touches, photos=np.array([photo])
+                )
                 restricted[photo] = restrict(expanded[photo], self.region)
         return RegionMemory(
             inner=memory,

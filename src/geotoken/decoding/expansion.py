@@ -14,7 +14,7 @@ from geotoken.decoding.distribution import Posterior
 from geotoken.decoding.search import Floats, Ints, encode_once
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
-from geotoken.protocol import Memory, TokenModel
+from geotoken.protocol import Cache, Memory, TokenModel
 from geotoken.tokens import TokenScheme
 
 Divide = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
@@ -28,6 +28,7 @@ def posterior(
     epsilon: float = 1e-4,
     *,
     divide: Divide | None = None,
+    photos: Ints | None = None,
 ) -> list[Posterior]:
     """The whole distribution over places of each photo, down to the cells that still matter.
 
@@ -39,9 +40,10 @@ def posterior(
         evidence: Evidence of B photos, or what `model.encode` made of it.
         epsilon: Probability below which a cell is not divided further, in (0, 1].
         divide: Tells of cell ids, shape (N,), which are worth dividing, shape (N,), bool; all when None.
+        photos: Photos that are asked for, each once; all when None.
 
     Returns:
-        The posterior of each photo, B of them in order; the answer for one does not depend on the others.
+        The posterior of each photo asked for, in order; the answer for one does not depend on the others.
 
     Raises:
         InputError: epsilon is out of range.
@@ -53,21 +55,27 @@ def posterior(
     memory = encode_once(model, evidence)
     if memory is None:
         return []
-    parts = _expand(model, memory, math.log(epsilon), divide)
-    return [_assemble(model.scheme, parts, photo) for photo in range(memory.num_photos)]
+    cache = memory.new_cache()
+    if photos is not None:
+        cache = cache.reorder(photos)
+    parts = _expand(model, memory, cache, math.log(epsilon), divide)
+    return [_assemble(model.scheme, parts, row) for row in range(cache.num_rows)]
 
 
-def _expand(model: TokenModel, memory: Memory, log_epsilon: float, divide: Divide | None) -> list[_Part]:
+def _expand(
+    model: TokenModel, memory: Memory, cache: Cache, log_epsilon: float, divide: Divide | None
+) -> list[_Part]:
     """Divide every live prefix until it is a leaf or below epsilon; one part of final cells a length.
 
-    The rows of a part are sorted by photo, then cell id, because rows keep their order and children follow
-    the Hilbert curve.
+    Begins at the empty prefixes in `cache`, whose rows are the photos of a part, and uses it up. The rows of
+    a part are sorted by photo, then cell id, because rows keep their order and children follow the Hilbert
+    curve.
     """
     scheme = model.scheme
-    photo = np.arange(memory.num_photos, dtype=np.int64)
-    log_prob = np.zeros(memory.num_photos)
+    photo = np.arange(cache.num_rows, dtype=np.int64)
+    log_prob = np.zeros(cache.num_rows)
     cell_id = np.empty(0, dtype=np.uint64)
-    cache, tokens = memory.new_cache(), None
+    tokens: Ints | None = None
     parts: list[_Part] = []
     for num_tokens in range(1, scheme.length + 1):
         log_probs = model.step(tokens, memory, cache)

@@ -175,6 +175,14 @@ def test_the_region_the_photo_does_not_believe_in(tiny_mixture):
     assert len(unlikely.posteriors[0].cells(8)[0]) > 20
 
 
+def test_evidence_is_encoded_once_however_unlikely_the_region(tiny_mixture, monkeypatch):
+    encode, calls = tiny_mixture.encode, []
+    monkeypatch.setattr(tiny_mixture, "encode", lambda evidence: calls.append(1) or encode(evidence))
+    memory = RegionModel(tiny_mixture, Region.near(-10, -160, 300)).encode([Evidence(), one_neighbor()])
+    assert max(memory.region_probability) < 0.5
+    assert len(calls) == 1
+
+
 def test_a_region_without_room_for_a_point(tiny_mixture):
     evidence = one_neighbor()
     with pytest.raises(InputError, match="too small"):

@@ -93,6 +93,18 @@ def test_memory_and_no_photos(make_model, photos):
     assert posterior(model, []) == []
 
 
+def test_some_photos_of_a_memory_may_be_asked_for(make_model, photos):
+    model = make_model()
+    memory = model.encode(photos(4, 2, 7))
+    every = posterior(model, memory, 1e-3)
+    for asked in ([2], [2, 0]):
+        found = posterior(model, memory, 1e-3, photos=np.array(asked))
+        assert len(found) == len(asked)
+        for one, photo in zip(found, asked, strict=True):
+            np.testing.assert_array_equal(one.cell_id, every[photo].cell_id)
+            np.testing.assert_array_equal(one.probability, every[photo].probability)
+
+
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, 1.1, float("nan")])
 def test_epsilon_out_of_range(make_model, photos, epsilon):
     with pytest.raises(InputError, match="epsilon"):
