@@ -35,6 +35,12 @@ def test_no_rows_give_no_scores(model, evidence):
     assert model.step(np.empty(0, dtype=np.int64), memory, none).shape == (0, 16)
 
 
+def test_no_photos_have_no_rows(model):
+    memory = model.encode([])
+    assert memory.num_photos == 0
+    assert model.step(None, memory, memory.new_cache()).shape == (0, 6)
+
+
 def test_memory_of_another_model_is_refused_and_the_cache_stays(pair, evidence, tiny_mixture):
     photos = evidence(pair[0].config)
     memories = [one.encode(photos) for one in pair]

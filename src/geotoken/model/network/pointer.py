@@ -4,13 +4,15 @@ Owns the mixture of generator and copy; must not know how hypotheses are searche
 Dimension letters: B photos, E items, T tokens, V vocabulary, D width.
 """
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from geotoken.model.config import ModelConfig
 
-_TINY = 1e-30
+_TINY: Final = 1e-30  # probability of copying what no item would: its logarithm is finite, its share nothing
 
 
 class Pointer(nn.Module):

@@ -215,7 +215,7 @@ class GeoTokenModel(nn.Module):
         x = x[:, 1 + num_vectors :]
         if self.config.layout == "pooled":
             return x
-        x = x.view(x.shape[0], -1, num_vectors + self.config.scheme.length, x.shape[-1])
+        x = x.unflatten(1, (-1, num_vectors + self.config.scheme.length))
         return x[:, :, num_vectors:].mean(dim=2)
 
     def _initialise(self) -> None:
