@@ -96,11 +96,23 @@ class OnnxModel(TransformerModel[OnnxMemory]):
             The model.
 
         Raises:
-            ArtifactError: If a file is missing or damaged.
+            ArtifactError: If a file is missing or damaged, or the graphs are those of another configuration.
         """
         config = ModelConfig.load(folder / CONFIG_FILE)
-        sessions = [_session(folder / name, num_threads) for name in (ENCODER_FILE, DECODER_FILE)]
-        return cls(config, *sessions)
+        encoder, decoder = (_session(folder / name, num_threads) for name in (ENCODER_FILE, DECODER_FILE))
+        memory = {one.name: one.shape for one in encoder.get_outputs()}
+        past = {name for layer in range(config.num_decoder_layers) for name in past_names(layer)}
+        heads = [config.num_heads, config.head_width]
+        if (
+            list(memory) != memory_names(config)
+            or memory["key_0"][1::2] != heads
+            or {one.name for one in decoder.get_inputs() if one.name.startswith("past_")} != past
+        ):
+            raise ArtifactError(
+                f"{folder} holds graphs of another model than its {CONFIG_FILE}; "
+                f"make them with: geotoken export {folder}"
+            )
+        return cls(config, encoder, decoder)
 
     def encode(self, evidence: Sequence[Evidence]) -> OnnxMemory:
         """Encode the evidence of B photos.

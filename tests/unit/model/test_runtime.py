@@ -75,6 +75,15 @@ def test_a_missing_or_damaged_part_is_an_artifact_error(tmp_path, folders, make_
         OnnxModel.load(copy)
 
 
+@pytest.mark.parametrize("changes", [{"width": 64}, {"num_decoder_layers": 3}, {"head": "generator"}])
+def test_graphs_of_another_configuration_are_an_artifact_error(tmp_path, folders, make_config, changes):
+    _, folder = folders("pointer", make_config("pointer"))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    make_config("pointer", **changes).save(copy / CONFIG_FILE)
+    with pytest.raises(ArtifactError, match="geotoken export"):
+        OnnxModel.load(copy)
+
+
 def test_a_store_keeps_what_it_has_when_it_grows():
     store = OnnxStore(1, 2)
     first = store.reserve(2, 1)

@@ -256,7 +256,7 @@ def attend(
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """Lay the heads of each position side by side: shape (N, T, D) becomes (N, H, T, D / H)."""
-    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+    return torch.unflatten(x, 2, (num_heads, -1)).transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:

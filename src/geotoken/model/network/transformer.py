@@ -215,7 +215,7 @@ class GeoTokenModel(nn.Module):
         x = x[:, 1 + num_vectors :]
         if self.config.layout == "pooled":
             return x
-        x = x.unflatten(1, (-1, num_vectors + self.config.scheme.length))
+        x = torch.unflatten(x, 1, (-1, num_vectors + self.config.scheme.length))
         return x[:, :, num_vectors:].mean(dim=2)
 
     def _initialise(self) -> None:
