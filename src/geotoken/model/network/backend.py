@@ -23,6 +23,7 @@ from geotoken.model.base import Singles, TransformerMemory, TransformerModel
 from geotoken.model.batch import collate
 from geotoken.model.cache import NodeStore, StepInput
 from geotoken.model.network.layers import split_heads
+from geotoken.model.network.packed import can_pack, pack_linears
 from geotoken.model.network.transformer import GeoTokenModel, Memory, StepTensors
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -98,7 +99,7 @@ class TorchModel(TransformerModel[TorchMemory]):
         """Take a network into use.
 
         Args:
-            network: The network; it is copied if device or precision differ, else used as it is.
+            network: The network; it is copied, so that what becomes of it later is not seen.
             device: Where to compute, as PyTorch names it.
             dtype: One of `DTYPES`; weights and activations are held in it.
 
@@ -107,10 +108,12 @@ class TorchModel(TransformerModel[TorchMemory]):
         """
         if dtype not in DTYPES:
             raise InputError(f"dtype is {dtype!r}; choose one of {', '.join(DTYPES)}")
-        weight = network.head_weight
-        if weight.dtype != DTYPES[dtype] or weight.device != torch.device(device):
-            network = copy.deepcopy(network).to(device=device, dtype=DTYPES[dtype])
-        self.network = network.eval()
+        network = copy.deepcopy(network).to(device=device, dtype=DTYPES[dtype]).eval()
+        if torch.device(device).type == "cpu" and can_pack():
+            with torch.inference_mode():
+                pack_linears(network.encoder)
+                pack_linears(network.decoder)
+        self.network = network
         self.config = network.config
 
     @torch.inference_mode()

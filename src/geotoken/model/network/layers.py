@@ -112,7 +112,7 @@ class CrossAttention(nn.Module):
             What was gathered, shape (R, D).
         """
         q = self.query(x).index_select(0, pad.flatten()).view(pad.shape[0], pad.shape[1], x.shape[-1])
-        heads = attend(split_heads(q, self.num_heads), k, v, mask)
+        heads = attend_few(split_heads(q, self.num_heads), k, v, mask)
         return self.out(join_heads(heads).flatten(0, 1).index_select(0, slot))  # type: ignore[no-any-return]
 
 
@@ -246,10 +246,27 @@ def attend(
     Returns:
         What was gathered, shape (N, H, T, D / H).
     """
-    if not torch.onnx.is_in_onnx_export() or mask is None:
-        return scaled_dot_product_attention(q, k, v, mask, dropout, causal)
-    # PyTorch's own export scales the keys too, which here would touch all of them at every step.
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3) + (~mask).to(q.dtype) * -1e9
+    return scaled_dot_product_attention(q, k, v, mask, dropout, causal)
+
+
+def attend_few(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of every head from few queries to many keys, which are read but not scaled or copied.
+
+    PyTorch's own attention takes queries by the dozen, and its export to ONNX would scale all keys at every
+    step.
+
+    Args:
+        q: Queries, shape (N, H, T, D / H).
+        k: Keys, shape (N, H, P, D / H).
+        v: Values, shape (N, H, P, D / H).
+        mask: True where a key may be attended to, shape (N, 1, 1, P); everywhere when None.
+
+    Returns:
+        What was gathered, shape (N, H, T, D / H).
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (N, H, T, P)
+    if mask is not None:
+        scores = scores + (~mask).to(q.dtype) * -1e9
     gathered: Tensor = scores.softmax(dim=-1) @ v
     return gathered
 

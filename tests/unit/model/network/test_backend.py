@@ -4,14 +4,20 @@ import torch
 
 from geotoken.decoding import DECODERS, DecodingOptions, RegionModel, decode, posterior, score, score_prefixes
 from geotoken.errors import InputError
+from geotoken.model import collate
 from geotoken.model.network import TorchModel
 from geotoken.protocol import TokenModel
 from geotoken.regions import Region
 
 
 @pytest.fixture
-def model(make_config, make_network, kind):
-    return TorchModel(make_network(make_config(kind)))
+def network(make_config, make_network, kind):
+    return make_network(make_config(kind))
+
+
+@pytest.fixture
+def model(network):
+    return TorchModel(network)
 
 
 @pytest.fixture
@@ -24,15 +30,15 @@ def every_leaf(scheme, num_photos):
     return np.tile(leaves.reshape(1, -1, scheme.length), (num_photos, 1, 1))
 
 
-def teacher_forced(model, photos, tokens):
+def teacher_forced(network, photos, tokens):
     """Log-probability of leaves, shape (B, C), by whole sequences and without any cache."""
-    memory = model.encode(photos)
-    arrays = {name: torch.from_numpy(a) for name, a in memory.batch.arrays().items()}
+    arrays = {name: torch.from_numpy(a) for name, a in collate(photos, network.config).arrays().items()}
     totals = []
     with torch.inference_mode():
+        memory = network.encode(arrays)
         for leaf in range(tokens.shape[1]):
             chosen = torch.from_numpy(tokens[:, leaf])
-            log_probs = model.network.decode(chosen, memory.encoded, arrays)
+            log_probs = network.decode(chosen, memory, arrays)
             totals.append(log_probs.gather(2, chosen[..., None])[..., 0].sum(1).numpy())
     return np.stack(totals, axis=1)
 
@@ -45,10 +51,10 @@ def test_it_is_a_token_model(model: TokenModel, photos):
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_cached_scores_equal_whole_sequences_without_a_cache(model, photos, decoder):
+def test_cached_scores_equal_whole_sequences_without_a_cache(network, model, photos, decoder):
     options = DecodingOptions(decoder=decoder, temperature=0.7, num_samples=20)
     for photo, found in zip(photos, decode(model, photos, options), strict=True):
-        expected = teacher_forced(model, [photo], found.tokens[None])[0]
+        expected = teacher_forced(network, [photo], found.tokens[None])[0]
         np.testing.assert_allclose(found.log_prob, expected, atol=1e-4)
 
 
@@ -118,9 +124,9 @@ def test_the_posterior_is_that_of_the_leaves(model, photos):
         np.testing.assert_allclose(whole.probability_of(leaves), np.exp(log_prob[i]), atol=1e-6)
 
 
-def test_bfloat16_is_near(model, photos):
-    half = TorchModel(model.network, dtype="bfloat16")
-    assert model.network.head_weight.dtype == torch.float32
+def test_bfloat16_is_near(network, model, photos):
+    half = TorchModel(network, dtype="bfloat16")
+    assert network.head_weight.dtype == torch.float32
     tokens = every_leaf(model.scheme, 5)[:, ::97]
     whole, rounded = score_prefixes(model, photos, tokens), score_prefixes(half, photos, tokens)
     assert 0 < np.abs(whole - rounded).max() < 0.1
@@ -137,6 +143,15 @@ def test_nodes_are_computed_once_for_all_who_share_them(model, photos):
     assert one.store.num_nodes == 10
 
 
-def test_an_unknown_precision_is_refused(model):
+def test_the_network_is_copied(network, model, photos):
+    before = decode(model, photos)[0].log_prob
+    with torch.no_grad():
+        network.train().decoder[1].feed_forward_out.bias[0] += 0.5
+    np.testing.assert_array_equal(decode(model, photos)[0].log_prob, before)
+    assert np.abs(decode(TorchModel(network), photos)[0].log_prob - before).max() > 1e-3
+    assert network.training
+
+
+def test_an_unknown_precision_is_refused(network):
     with pytest.raises(InputError, match="float32, bfloat16"):
-        TorchModel(model.network, dtype="float16")
+        TorchModel(network, dtype="float16")
