@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
 from geotoken.model.base import Singles, TransformerMemory, TransformerModel
 from geotoken.model.batch import collate
 from geotoken.model.cache import NodeStore, StepInput
-from geotoken.model.network.layers import split_heads
 from geotoken.model.network.packed import can_pack, pack_linears
 from geotoken.model.network.transformer import GeoTokenModel, Memory, StepTensors
 
@@ -74,12 +72,12 @@ class TorchStore(NodeStore):
         num_rows, num_nodes = nodes.shape
         if num_nodes == 1:
             return keys_values[:, q.shape[1] :]  # all attention is on the one position
-        path = self.data[layer].index_select(0, nodes.flatten()).view(num_rows, num_nodes, -1)
-        k, v = path.chunk(2, dim=-1)  # (R, t, D) each
-        heads = scaled_dot_product_attention(
-            split_heads(q[:, None], num_heads), split_heads(k, num_heads), split_heads(v, num_heads)
-        )  # (R, H, 1, D / H)
-        return heads.flatten(1)
+        path = self.data[layer].index_select(0, nodes.flatten())
+        k, v = path.view(num_rows, num_nodes, 2, num_heads, -1).unbind(2)  # (R, t, H, D / H) each
+        q = q.view(num_rows, 1, num_heads, -1) * k.shape[-1] ** -0.5
+        # A handful of positions a row: sums where they lie cost less than a matrix product for each head.
+        weights = (k * q).sum(dim=-1, keepdim=True).softmax(dim=1)  # (R, t, H, 1)
+        return (v * weights).sum(dim=1).flatten(1)
 
 
 @dataclass(frozen=True, slots=True)
