@@ -107,7 +107,7 @@ class TorchModel(TransformerModel[TorchMemory]):
         if dtype not in DTYPES:
             raise InputError(f"dtype is {dtype!r}; choose one of {', '.join(DTYPES)}")
         network = copy.deepcopy(network).to(device=device, dtype=DTYPES[dtype]).eval()
-        if torch.device(device).type == "cpu" and can_pack():
+        if torch.device(device).type == "cpu" and can_pack(DTYPES[dtype]):
             with torch.inference_mode():
                 pack_linears(network.encoder)
                 pack_linears(network.decoder)

@@ -31,11 +31,21 @@ class PackedLinear(nn.Module):
         return found
 
 
-def can_pack() -> bool:
-    """Whether this build of PyTorch has oneDNN and its operators."""
-    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
-    )
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this build of PyTorch has oneDNN with its operators, and this processor multiplies so.
+
+    Args:
+        dtype: Type of the weights, float32 or bfloat16.
+
+    Returns:
+        False where layers are to be left as they are.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    if not all(hasattr(torch.ops.mkldnn, name) for name in names):
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pack_linears(module: nn.Module) -> None:

@@ -152,6 +152,16 @@ def test_the_network_is_copied(network, model, photos):
     assert network.training
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_it_works_where_weights_cannot_be_packed(network, model, photos, dtype, monkeypatch):
+    monkeypatch.setattr("geotoken.model.network.backend.can_pack", lambda dtype: False)
+    plain = TorchModel(network, dtype=dtype)
+    assert type(plain.network.decoder[0].feed_forward_in) is torch.nn.Linear
+    tokens = every_leaf(model.scheme, 5)[:, ::97]
+    difference = np.abs(score(plain, photos, tokens) - score(model, photos, tokens)).max()
+    assert difference < (1e-4 if dtype == "float32" else 0.1)
+
+
 def test_an_unknown_precision_is_refused(network):
     with pytest.raises(InputError, match="float32, bfloat16"):
         TorchModel(network, dtype="float16")
