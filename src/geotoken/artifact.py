@@ -371,6 +371,6 @@ def export_transformer(folder: Path, out: Path | None = None) -> tuple[Path, flo
         difference = export_onnx(network, target)
     except OSError as error:
         raise ArtifactError(f"cannot write to {target} ({error.strerror}); give another --out") from error
-    if listed and out is None:
+    if listed and target.resolve().is_relative_to(folder.resolve()):
         write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
     return target, difference

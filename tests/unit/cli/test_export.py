@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
-from geotoken.artifact import load_artifact
+from geotoken.artifact import FORMAT_VERSION, KIND, load_artifact
 from geotoken.cli import app
+from geotoken.manifest import write_manifest
 
 
 def run(*arguments: object):
@@ -31,6 +33,15 @@ def test_a_model_folder_stays_whole(exported):
     assert result.exit_code == 0, result.output
     assert "nats from PyTorch" in result.stdout
     assert "transformer/encoder.onnx" in load_artifact(exported).manifest["files"]
+
+
+def test_graphs_put_into_the_model_folder_by_name_are_listed(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "copy")
+    for name in ("encoder.onnx", "decoder_step.onnx"):
+        (folder / "transformer" / name).unlink()
+    write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
+    assert run(folder, "--out", folder / "transformer").exit_code == 0
+    assert "transformer/encoder.onnx" in load_artifact(folder).manifest["files"]
 
 
 @pytest.mark.parametrize("present", [True, False])
