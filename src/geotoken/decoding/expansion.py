@@ -40,10 +40,10 @@ def posterior(
         evidence: Evidence of B photos, or what `model.encode` made of it.
         epsilon: Probability below which a cell is not divided further, in (0, 1].
         divide: Tells of cell ids, shape (N,), which are worth dividing, shape (N,), bool; all when None.
-        photos: Photos that are asked for, each once; all when None.
+        photos: Photos that are asked for, each once, shape (N,); all when None.
 
     Returns:
-        The posterior of each photo asked for, in order; the answer for one does not depend on the others.
+        The posterior of each photo asked for, in their order; the answer for one does not depend on the others.
 
     Raises:
         InputError: epsilon is out of range.
