@@ -43,7 +43,7 @@ def posterior(
         photos: Photos that are asked for, each once, shape (N,); all when None.
 
     Returns:
-        The posterior of each photo asked for, in their order; the answer for one does not depend on the others.
+        The posterior of each photo asked for, in order; the answer for one does not depend on the others.
 
     Raises:
         InputError: epsilon is out of range.
