@@ -1,0 +1,11 @@
+"""`geotoken train`: the stages of training, one command each.
+
+Owns how they hang together; must not know what any of them does.
+"""
+
+import typer
+
+from geotoken.cli.train_align import align
+
+app = typer.Typer(help="Train a model, stage by stage, on photos of yours.", no_args_is_help=True)
+app.command("align")(align)
