@@ -179,7 +179,7 @@ class AlignStage:
         first = process_number() * len(mine)
         queue = self._queue(everyone)
         found = self._forward(module, mine, queue, device)
-        return self._compare(found, mine, everyone, first, queue)
+        return self._compare(found, mine, everyone, first=first, queue=queue)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Judge the network on the photos of held-out owners.
@@ -200,7 +200,7 @@ class AlignStage:
         for start, stop in pairwise(bounds):
             part, nothing = rows[start:stop], np.empty((0, 2))
             found = self._forward(module, part, nothing, device)
-            losses.append(self._compare(found, part, part, 0, nothing)[0].item())
+            losses.append(self._compare(found, part, part, queue=nothing, alone=True)[0].item())
             weights.append(len(part))
         lat, lng = self.store.lat[rows], self.store.lng[rows]
         gallery = spaced(self.train_rows, self.config.gallery_rows)
@@ -257,7 +257,14 @@ class AlignStage:
         return found
 
     def _compare(
-        self, found: dict[str, Tensor], mine: Ints, everyone: Ints, first: int, queue: Floats
+        self,
+        found: dict[str, Tensor],
+        mine: Ints,
+        everyone: Ints,
+        *,
+        queue: Floats,
+        first: int = 0,
+        alone: bool = False,
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """The loss of what `_forward` gave, and its parts."""
         device = found["places"].device
@@ -276,6 +283,7 @@ class AlignStage:
             first=first,
             ignored=torch.from_numpy(right).to(device),
             more_b=found["places"][len(mine) :],
+            alone=alone,
         )
         parts: dict[str, float | Tensor] = {"location": location.detach()}
         parts["scale"] = found["scale_location"].detach()
@@ -289,6 +297,7 @@ class AlignStage:
                 found["scale_text"],
                 first=first,
                 ignored=torch.from_numpy(codes[:, level, None] == all_codes[:, level]).to(device),
+                alone=alone,
             )
             for level in range(codes.shape[1])
         ]
