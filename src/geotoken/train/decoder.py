@@ -136,6 +136,7 @@ class DecoderStage:
         loss = (spread * self._weights.to(device)).mean()
         return loss, {"nll": true_log_probs(log_probs.detach(), sequence).sum(dim=1).neg().mean()}
 
+    @torch.no_grad()
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Judge the network on the photos of held-out owners, with all their evidence.
 
