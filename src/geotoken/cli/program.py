@@ -69,6 +69,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 app.command("export")(export)
+app.add_typer(train.app, name="train")
 
 
 def _print_version(wanted: bool) -> None:
