@@ -31,6 +31,7 @@ def make_store(folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train",
                 "lng": places[moment, 1],
                 "owner": "prolific" if number % 2 else (None if number % 4 else f"o{moment % 7}"),
                 "sha256": f"{number - number % 10 % 2:064x}" if number % 10 < 2 else f"{number + 10**6:064x}",
+                "attribution": f"by {number}",
                 "split": splits[number % len(splits)],
             }
         )

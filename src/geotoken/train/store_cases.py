@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geotoken.errors import InputError
 from geotoken.features import FeatureStore
 from geotoken.gallery.storage import BLOCK_ROWS
-from geotoken.model.batch import NEIGHBOR, EvidenceBatch, Ints, Singles, describe_places
+from geotoken.model.batch import EvidenceBatch, Ints, Items, Singles, make_batch
 from geotoken.model.config import ModelConfig
 from geotoken.train.neighbor_lists import NeighborLists
 
@@ -129,31 +129,24 @@ class StoreCases:
         Raises:
             InputError: A case does not exist.
         """
-        near, similarity = (one[:, : self._num_neighbors] for one in self._lists.take(rows))
-        mask = near >= 0
-        # Each photo is read, and projected, once.
+        near, similarity = self._lists.take(rows)
+        near, similarity = near[:, : self._num_neighbors], similarity[:, : self._num_neighbors]
+        there = near >= 0
         asked = self._lists.query_rows[rows]
-        found = self._lists.gallery_rows[np.where(mask, near, 0)]  # (B, K)
-        photos, place = np.unique(np.concatenate([asked, found[mask]]), return_inverse=True)
+        found = self._lists.gallery_rows[np.where(there, near, 0)]  # (B, K)
+        # Each photo is read, and projected, once.
+        photos, place = np.unique(np.concatenate([asked, found[there]]), return_inverse=True)
         vectors = self._vectors(photos)
-        at = np.zeros(mask.shape, dtype=np.int64)
-        at[mask] = place[len(rows) :]
-        lat, lng = (np.where(mask, one[found], 0.0) for one in (self._store.lat, self._store.lng))
-        num_modalities = len(self._config.modalities)
-        return EvidenceBatch(
-            query_vectors={name: one[place[: len(rows)]] for name, one in vectors.items()},
-            query_present=np.ones((len(rows), num_modalities), dtype=np.bool_),
-            item_vectors={name: one[at] * mask[..., None] for name, one in vectors.items()},
-            item_present=np.repeat(mask[..., None], num_modalities, axis=2),
-            item_mask=mask,
-            item_kind=np.full(mask.shape, NEIGHBOR, dtype=np.int64),
-            item_tokens=self._config.scheme.encode(lat, lng),
-            item_place=describe_places(lat, lng),
-            item_rank=np.where(mask, np.arange(1, mask.shape[1] + 1), 0),
-            item_similarity=np.where(mask, similarity, np.float32(0)),
-            item_similarity_known=mask.copy(),
-            item_log_weight=np.zeros(mask.shape, dtype=np.float32),
+        of_item = np.zeros(there.shape, dtype=np.int64)
+        of_item[there] = place[len(rows) :]
+        items = Items(
+            lat=np.where(there, self._store.lat[found], np.nan),
+            lng=np.where(there, self._store.lng[found], np.nan),
+            similarity=similarity,
+            vectors={name: one[of_item] for name, one in vectors.items()},
         )
+        query_vectors = {name: one[place[: len(rows)]] for name, one in vectors.items()}
+        return make_batch(items, query_vectors, self._config)
 
     def _vectors(self, photos: Ints) -> dict[str, Singles]:
         """Vectors of every modality of the model, of rows of the store, shape (P, D)."""

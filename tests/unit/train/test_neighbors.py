@@ -181,7 +181,7 @@ def test_the_gallery_keeps_what_is_known(tmp_path):
     store = make_store(tmp_path / "store", 90)
     table = Gallery.load(prepare_neighbors(store, tmp_path / "out", NeighborRule()).gallery).table
     expected = store.table(store.rows_of("train"))
-    for name in ("id", "owner", "sha256", "lat", "lng"):
+    for name in ("id", "owner", "sha256", "attribution", "lat", "lng"):
         assert getattr(table, name).tolist() == expected[name].tolist()
 
 

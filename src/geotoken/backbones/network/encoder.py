@@ -130,6 +130,11 @@ class BackboneEncoder:
         return self.config.dim
 
     @property
+    def dtype(self) -> str:
+        """What the network computes in: one of `DTYPES`."""
+        return self._tower.dtype
+
+    @property
     def source(self) -> str:
         """Where the weights come from."""
         return self.config.source
