@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from geotoken.errors import ArtifactError, reason_of
 from geotoken.files import read_regular
 
-_MAX_BYTES = 4 << 30
 _MAX_HEADER = 1 << 20
 
 
@@ -31,7 +30,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         ArtifactError: It is missing, damaged, or holds something else.
     """
     try:
-        content = read_regular(path, _MAX_BYTES)
+        content = read_regular(path, path.stat().st_size)  # no larger buffer than needed
         (length,) = struct.unpack("<Q", content[:8])
         if length > min(_MAX_HEADER, len(content) - 8):
             length = 0  # which is no JSON
