@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken import metrics
 from geotoken.errors import InputError
 from geotoken.metrics import THRESHOLDS_KM
 
@@ -79,18 +80,5 @@ mixed_thresholds: Final = weighted_thresholds((1, 1, 1, 1, 1))
 """Share of the thresholds 1, 25, 200, 750 and 2500 km that an answer meets."""
 
 
-def geoscore(distance_km: Floats) -> Floats:
-    """GeoScore, the points of a round of GeoGuessr: 5000 exp(-d / 1492.7 km).
-
-    Args:
-        distance_km: Distances in km, shape (...).
-
-    Returns:
-        Points in (0, 5000], shape (...).
-
-    References:
-        Haas et al., "PIGEON: Predicting Image Geolocations" (CVPR 2024); Astruc et al.,
-        "OpenStreetView-5M: The Many Roads to Global Visual Geolocation" (CVPR 2024).
-    """
-    points: Floats = 5000 * np.exp(-distance_km / 1492.7)
-    return points
+geoscore: Final[Utility] = metrics.geoscore
+"""Points of a round of GeoGuessr; see `geotoken.metrics.geoscore`."""
