@@ -75,7 +75,7 @@ def print_comparison(result: Mapping[str, Any]) -> None:
 
 def _title(figures: Mapping[str, Any]) -> str:
     drawn, distance = figures["bootstrap"], figures["distance"]
-    radius = "" if distance["radius_km"] is None else f", R = {distance['radius_km']:g} km"
+    radius = "" if distance["radius_km"] is None else f", R = {distance['radius_km']} km"
     return (
         f"{plural(figures['n'], 'photo')}, 95 % by bootstrap over {drawn['num_clusters']:,} {drawn['over']}; "
         f"{distance['formula']}{radius}, {distance['comparison']}"
