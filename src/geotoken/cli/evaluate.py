@@ -32,6 +32,7 @@ from geotoken.cli.evaluate_options import (
     Resume,
     Strict,
     TruthFile,
+    UtilityName,
     Workers,
 )
 from geotoken.cli.options import (
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 _SYSTEM_FLAGS: Final = (
     *("model", "head", "gallery", "offline", "no_guess", "baselines", "workers", "resume", "decoder"),
     *("beam_width", "samples", "temperature", "sample_top_k", "sample_top_p", "seed", "max_expansions"),
-    *("select", "exclude_owner", "exclude_near", "exclude_duplicates", "leakage_check"),
+    *("select", "utility", "exclude_owner", "exclude_near", "exclude_duplicates", "leakage_check"),
 )
 """Parameters that only mean something where photos or evidence are located."""
 
@@ -87,6 +88,7 @@ def evaluate(
     seed: Seed = 0,
     max_expansions: MaxExpansions = 20_000,
     select: Select = "mbr",
+    utility: UtilityName = None,
     exclude_owner: ExcludeOwner = False,
     exclude_near: ExcludeNear = None,
     exclude_duplicates: ExcludeDuplicates = None,

@@ -109,6 +109,16 @@ LeakageCheck = Annotated[
         rich_help_panel=_LEAKAGE,
     ),
 ]
+UtilityName = Annotated[
+    str | None,
+    typer.Option(
+        "--utility",
+        metavar="NAME",
+        help="What mbr maximises: thresholds, geoscore, within=KM, or five weights of the thresholds.",
+        show_default="the model's own",
+        rich_help_panel="Search",
+    ),
+]
 Distance = Annotated[
     str,
     typer.Option(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _DECIDING: Final = (
     *("head", "no_guess", "decoder", "beam_width", "samples", "temperature", "sample_top_k", "sample_top_p"),
-    *("seed", "max_expansions", "select"),
+    *("seed", "max_expansions", "select", "utility"),
 )
 """Parameters that decide the answers; runs that differ in one are not joined."""
 _MOST_TOLD: Final = 10
@@ -253,6 +253,7 @@ def truths_of(path: Path | None, limit: int | None) -> "list[Truth] | None":
 def _locate_options(given: Mapping[str, Any]) -> "LocateOptions":
     from geotoken.decoding import DecodingOptions
     from geotoken.pipeline import LocateOptions
+    from geotoken.selection.utility import parse_utility
 
     return LocateOptions(
         decoding=DecodingOptions(
@@ -266,6 +267,7 @@ def _locate_options(given: Mapping[str, Any]) -> "LocateOptions":
             max_expansions=given["max_expansions"],
         ),
         select=given["select"],
+        utility=None if given["utility"] is None else parse_utility(given["utility"]),
     )
 
 

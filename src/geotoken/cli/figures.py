@@ -23,7 +23,8 @@ def print_summaries(summaries: Mapping[str, Mapping[str, Any]], notes: Sequence[
         notes: Remarks, printed on stderr.
     """
     first = next(iter(summaries.values()))
-    table = Table(title=_title(first), title_justify="left", box=None, pad_edge=False)
+    stdout().print(_title(first), soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     for name in summaries:
         table.add_column(Text(printable(name.replace("_", " "))), justify="right")
@@ -49,7 +50,8 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     Args:
         result: What `geotoken.evaluate.compare` returned, with the `names` of the two.
     """
-    table = Table(title=_title(result), title_justify="left", box=None, pad_edge=False)
+    stdout().print(_title(result), soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     for name in (*result["names"], "difference", "95 %"):
         table.add_column(Text(printable(name)), justify="right")

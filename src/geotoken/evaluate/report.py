@@ -100,8 +100,8 @@ def _measure(main: Mapping[str, Any]) -> str:
     text = (
         f"In small print the 95 % interval, by {drawn['num_resamples']:,} resamples of "
         f"{drawn['num_clusters']:,} {drawn['over']}. Distance: {distance['formula']}{radius}; a threshold is "
-        f"met by a distance {distance['comparison']} it. {failed} without an answer: wrong at every threshold, "
-        "half the way around the Earth away, and outside of every region."
+        f"met by a distance {distance['comparison']} it. {failed} without an answer: wrong at every "
+        "threshold, half the way around the Earth away, and outside of every region."
     )
     if main["nll"] is not None:
         text += f" NLL is over the {main['num_with_posterior']:,} with a posterior."

@@ -27,7 +27,7 @@ from geotoken.protocol import TokenModel
 REGION_LEVEL: Final = 12
 """Level of the cells that credible regions are made of; an edge is about 2 km."""
 LEAST_LOG_PROB: Final = float(np.log(np.finfo(np.float64).tiny))
-"""Floor of the log-probability of the true leaf in nats, -708: no mean is infinite for one impossible truth."""
+"""Floor of the log-probability of the true leaf, -708 nats: one impossible truth makes no mean infinite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
