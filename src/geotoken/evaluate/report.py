@@ -31,6 +31,7 @@ NUM_PICKED: Final = 8
 
 _HEADING = "How good are the answers?"
 _NEAR_KM, _FAR_KM = 200.0, 2500.0
+_LEAST_IN_BIN = 10  # a share of fewer photos says little
 _SHOWN_THRESHOLDS = ("25km", "200km", "750km")
 
 
@@ -143,12 +144,20 @@ def _plots(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         known = {name: summary["curves"][kind] for name, summary in summaries.items()}
         return [Line(name=name.replace("_", " "), points=points) for name, points in known.items() if points]
 
+    def enough(point: Sequence[float]) -> bool:
+        return len(point) < 3 or point[2] >= _LEAST_IN_BIN
+
     def by_distance(kind: str, *, dots: bool) -> list[Line]:
         known = next(iter(summaries.values()))["curves"][kind]
         names = [name for name in _SHOWN_THRESHOLDS if name in known]
         return [
-            Line(name=f"within {name[:-2]} km", points=[(p[0], p[1]) for p in known[name]], dots=dots)
+            Line(
+                name=f"within {name[:-2]} km",
+                points=[(p[0], p[1]) for p in known[name] if enough(p)],
+                dots=dots,
+            )
             for name in names
+            if any(map(enough, known[name]))
         ]
 
     found = [plot("Share of photos with an error up to a distance", error, answers, curves("error_cdf"))]

@@ -93,11 +93,9 @@ def cases_of_images(folder: Path, truths: Sequence[Truth]) -> tuple[list[Case], 
     names = Names([path.relative_to(folder).as_posix() for path in photos])
     cases, used = [], set()
     for truth in truths:
-        row = names.find(truth.image)
-        plain = folder / truth.image
-        path = photos[row] if row is not None else plain if plain.is_file() else None
-        if row is not None:
-            used.add(row)
+        plain, row = folder / truth.image, names.find(truth.image)
+        path = plain if plain.is_file() else None if row is None else photos[row]
+        used.add(path)
         cases.append(
             Case(
                 image=truth.image,
@@ -108,7 +106,7 @@ def cases_of_images(folder: Path, truths: Sequence[Truth]) -> tuple[list[Case], 
                 error="" if path is not None else f"there is no photo {quoted(truth.image)} in the folder",
             )
         )
-    return cases, len(photos) - len(used)
+    return cases, len(set(photos) - used)
 
 
 def cases_of_evidence(table: EvidenceTable) -> list[Case]:
