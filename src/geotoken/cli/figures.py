@@ -25,7 +25,7 @@ def print_summaries(summaries: Mapping[str, Mapping[str, Any]], notes: Sequence[
     first = next(iter(summaries.values()))
     stdout().print(_title(first), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in summaries:
         table.add_column(Text(printable(name.replace("_", " "))), justify="right")
     for metric, label in LABELS.items():
@@ -52,7 +52,7 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     """
     stdout().print(_title(result), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in (*result["names"], "difference", "95 %"):
         table.add_column(Text(printable(name)), justify="right")
     for metric, label in LABELS.items():
@@ -89,4 +89,4 @@ def _cell(value: float | None, ends: Sequence[float] | None, metric: str) -> str
         return ""
     if not ends:
         return figure(value, metric)
-    return f"{figure(value, metric)}\n{' to '.join(figure(end, metric) for end in ends)}"
+    return f"{figure(value, metric)}\n{'–'.join(figure(end, metric) for end in ends)}"

@@ -110,8 +110,8 @@ def _read(path: Path, limit: int | None) -> list[dict[str, Any]]:
 def _evidence(row: dict[str, Any], *, guesses: bool) -> Evidence:
     lat, lng = (np.array(row[name] or [], dtype=np.float64) for name in ("neighbor_lat", "neighbor_lng"))
     similarity = row["neighbor_similarity"]
-    guess = [row[name] for name in ("guess_lat", "guess_lng")]
-    known = guesses and all(value is not None and not np.isnan(value) for value in guess)
+    guess = [float("nan") if row[name] is None else float(row[name]) for name in ("guess_lat", "guess_lng")]
+    known = guesses and not np.isnan(guess).any()
     return Evidence(
         neighbor_lat=lat,
         neighbor_lng=lng,

@@ -54,9 +54,11 @@ def estimate(measured: Measured) -> dict[str, float]:
     Returns:
         Value by metric; NaN for one that no photo has a value of.
     """
-    num_photos = len(next(iter((*measured.means.values(), *measured.medians.values()))))
-    found = _draw(measured, np.ones((1, num_photos)))
-    return {name: float(values[0]) for name, values in found.items()}
+    known = {
+        name: values[~np.isnan(values)] for name, values in {**measured.means, **measured.medians}.items()
+    }
+    of = {name: np.mean if name in measured.means else np.median for name in known}
+    return {name: float(of[name](values)) if len(values) else np.nan for name, values in known.items()}
 
 
 def resample(
@@ -83,11 +85,17 @@ def resample(
         raise InputError(f"num_resamples (--resamples) is {num_resamples}; give a whole number of at least 2")
     rng = np.random.default_rng(seed)
     num_clusters = int(cluster.max()) + 1
-    parts = []
-    for _ in range(num_resamples):
+    totals, numbers = _by_cluster(measured.means, cluster, num_clusters)
+    ranked = {name: _ranked(values, cluster) for name, values in measured.medians.items()}
+    means = np.full((num_resamples, len(measured.means)), np.nan)
+    medians = {name: np.empty(num_resamples) for name in ranked}
+    for k in range(num_resamples):
         times = np.bincount(rng.integers(num_clusters, size=num_clusters), minlength=num_clusters)
-        parts.append(_draw(measured, times[cluster][None, :].astype(np.float64)))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        number = times @ numbers
+        np.divide(times @ totals, number, out=means[k], where=number > 0)
+        for name, (rising, owner) in ranked.items():
+            medians[name][k] = _median(rising, times[owner])
+    return {**dict(zip(measured.means, means.T, strict=True)), **medians}
 
 
 def interval(values: Floats) -> list[float] | None:
@@ -106,22 +114,25 @@ def interval(values: Floats) -> list[float] | None:
     return [float(low), float(high)]
 
 
-def _draw(measured: Measured, times: Floats) -> dict[str, Floats]:
-    """Metrics where each photo is there a number of times, shape (R, N)."""
-    found = {}
-    for name, values in measured.means.items():
+def _by_cluster(columns: Mapping[str, Floats], cluster: Ints, num_clusters: int) -> tuple[Floats, Floats]:
+    """Sum and number of the known values of each photographer, shape (num_clusters, metrics) each."""
+    shape = (num_clusters, len(columns))
+    totals, numbers = np.zeros(shape), np.zeros(shape)
+    for i, values in enumerate(columns.values()):
         known = ~np.isnan(values)
-        weight = times[:, known].sum(axis=1)
-        total = times[:, known] @ values[known]
-        found[name] = np.divide(total, weight, out=np.full(len(times), np.nan), where=weight > 0)
-    for name, values in measured.medians.items():
-        known = np.flatnonzero(~np.isnan(values))
-        order = known[np.argsort(values[known], kind="stable")]
-        found[name] = np.array([_median(values[order], row[order]) for row in times])
-    return found
+        totals[:, i] = np.bincount(cluster[known], weights=values[known], minlength=num_clusters)
+        numbers[:, i] = np.bincount(cluster[known], minlength=num_clusters)
+    return totals, numbers
 
 
-def _median(rising: Floats, times: Floats) -> float:
+def _ranked(values: Floats, cluster: Ints) -> tuple[Floats, Ints]:
+    """The known values, rising, and the photographer of each, shape (K,)."""
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    return values[order], cluster[order]
+
+
+def _median(rising: Floats, times: Ints) -> float:
     """Median of values that are there a number of times each, shape (N,)."""
     held = np.cumsum(times)
     if not len(held) or held[-1] == 0:

@@ -127,7 +127,7 @@ def _cell(summary: Mapping[str, Any], metric: str) -> str:
     value, ends = summary.get(metric), summary["ci95"].get(metric)
     if value is None:
         return ""
-    between = f'<span class="more">{" to ".join(figure(end, metric) for end in ends)}</span>' if ends else ""
+    between = f'<span class="more">{"–".join(figure(end, metric) for end in ends)}</span>' if ends else ""
     return f"{figure(value, metric)}{between}"
 
 
