@@ -102,7 +102,7 @@ def interval(values: Floats) -> list[float] | None:
     """The middle 95 % of resampled values.
 
     Args:
-        values: Shape (num_resamples,); NaN where a resample had no photo that counts.
+        values: One a resample, shape (num_resamples,); NaN where a resample had no photo that counts.
 
     Returns:
         Lower and upper end; None if no resample had one.
