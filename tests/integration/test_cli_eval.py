@@ -316,7 +316,7 @@ def test_from_the_command_in_the_figures_they_can_be_made_again(figures, evidenc
         (("--evidence", "{e}", "--utility", "best"), "--utility is 'best'"),
         (("--evidence", "{e}", "--select", "best"), "--select"),
         (("--evidence", "{e}", "--head", "best"), "--head"),
-        (("--evidence", "{e}", "--json", "x.txt"), "ends in .json"),
+        (("--evidence", "{e}", "--json", __file__), "ends in .json"),
         (("--evidence", "none.parquet"), "cannot be read"),
         (("--from", "none.csv"), "cannot be read"),
     ],
