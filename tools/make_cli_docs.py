@@ -54,7 +54,8 @@ EXAMPLES = {
     ),
     "geotoken eval": (
         "geotoken eval --images examples --truth examples/attribution.csv --predictions ours.csv",
-        "geotoken eval --images examples --truth examples/attribution.csv --exclude-near 1 --predictions far.csv",
+        "geotoken eval --images examples --truth examples/attribution.csv --predictions far.csv "
+        "--exclude-near 1",
         "geotoken eval --compare ours.csv far.csv --json figures.json",
     ),
     "geotoken embed": ("geotoken embed examples/attribution.csv --out features --split train",),
