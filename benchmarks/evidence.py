@@ -18,23 +18,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import fit_mixture as fit
 from common import provenance, write_json
-from evidence_table import load_evidence_table
-from geotoken import cells
-from geotoken.decoding import decode, posterior, score
-from geotoken.geo import haversine_km, to_xyz
+from geotoken.decoding import decode, posterior
+from geotoken.evaluate.baselines import vote
+from geotoken.evaluate.evidence_table import load_evidence_table
+from geotoken.evaluate.run import leaf_nll
+from geotoken.geo import to_xyz
 from geotoken.metrics import accuracy, coverage, distance_to_truth_km
 from geotoken.mixture import MixtureConfig, MixtureModel, WorldPrior
 from geotoken.selection import select
 
-VOTE_SCALES_KM = (1, 25, 200, 750, 2500)
 FREE = ("bias", "rank_slope", "agreement_slope", "prior_bias")
-
-
-def vote(lat: np.ndarray, lng: np.ndarray) -> int:
-    """The neighbor with the most weighted kernel votes of all neighbors, five scales of equal weight."""
-    distance_km = haversine_km(lat[:, None], lng[:, None], lat[None], lng[None])
-    weight = 1 / np.sqrt(np.arange(1, len(lat) + 1))
-    return int(np.argmax(sum(np.exp(-distance_km / s) @ weight for s in VOTE_SCALES_KM)))
 
 
 def evaluate(model: MixtureModel, evidence: Any, lat: float, lng: float, epsilon: float) -> tuple[float, ...]:
@@ -47,14 +40,11 @@ def evaluate(model: MixtureModel, evidence: Any, lat: float, lng: float, epsilon
         np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
     )
     answer = select("mbr", candidates, whole, extra=points)
-    tokens = model.scheme.encode(lat, lng)
-    log_prob = float(score(model, memory, tokens[None, None])[0, 0])
-    area = float(cells.area_km2(cells.from_lat_lng(lat, lng, model.scheme.level)))
     closed = float(memory.densities[0].at(to_xyz([lat], [lng]))[0])
     return (
         answer.lat,
         answer.lng,
-        np.log(area) - log_prob,
+        leaf_nll(model, evidence, lat, lng),
         -np.log(closed),
         *whole.credible_level_of(lat, lng),
     )

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from common import provenance, write_json
 from decode import Counted
-from evidence_table import EvidenceTable, load_evidence_table
 from fit_mixture import owner_folds
 from geotoken.decoding import DecodingOptions, decode
+from geotoken.evaluate.evidence_table import EvidenceTable, load_evidence_table
 from geotoken.model import ModelConfig
 from geotoken.model.batch import collate
 from geotoken.model.network import GeoTokenModel, TorchModel

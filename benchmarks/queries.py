@@ -18,9 +18,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from common import provenance, write_json
-from geotoken import cells
-from geotoken.decoding import score
-from geotoken.evidence import Evidence
+from geotoken.evaluate.run import leaf_nll
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
 from geotoken.metrics import accuracy, coverage, distance_to_truth_km
 from geotoken.pipeline import Failure, LocateOptions, Locator
@@ -72,20 +70,12 @@ def locate_all(locator: Locator, data: Path, rows: list[dict[str, str]]) -> list
                 "radius_90_km": answer.radius_km(0.9),
                 "credible_low": low,
                 "credible_high": high,
-                "nll": leaf_nll(locator, answer.neighbors.to_evidence(), lat, lng),
+                "nll": leaf_nll(locator.model, answer.neighbors.to_evidence(), lat, lng),
             }
         )
         if len(found) % 200 == 0:
             print(f"{len(found)} of {len(rows)}", file=sys.stderr, flush=True)
     return found
-
-
-def leaf_nll(locator: Locator, evidence: Evidence, lat: float, lng: float) -> float:
-    """Minus log density per km2 at the truth: probability of its leaf over the area of the leaf, nats."""
-    tokens = locator.model.scheme.encode(lat, lng)
-    log_prob = float(score(locator.model, [evidence], tokens[None, None])[0, 0])
-    area_km2 = float(cells.area_km2(cells.from_lat_lng(lat, lng, locator.model.scheme.level)))
-    return float(np.log(area_km2)) - log_prob
 
 
 def columns_of(

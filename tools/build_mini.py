@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 import fit_mixture as fit
-from evidence_table import load_evidence_table
 from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
+from geotoken.evaluate.evidence_table import load_evidence_table
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz

@@ -52,6 +52,12 @@ EXAMPLES = {
         "cut -d, -f 1-6,13-16 answers.csv",
         "geotoken locate examples --out answers.csv --resume",
     ),
+    "geotoken eval": (
+        "geotoken eval --images examples --truth examples/attribution.csv --predictions ours.csv",
+        "geotoken eval --images examples --truth examples/attribution.csv --predictions far.csv "
+        "--exclude-near 1",
+        "geotoken eval --compare ours.csv far.csv --json figures.json",
+    ),
     "geotoken embed": ("geotoken embed examples/attribution.csv --out features --split train",),
     "geotoken gallery build": ("geotoken gallery build examples/attribution.csv --out mine",),
     "geotoken gallery add": ("geotoken gallery add mine examples/attribution.csv",),

@@ -9,14 +9,14 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from geotoken.errors import GeoTokenError, InputError
 from geotoken.pipeline import Failure, LocateOptions, Locator
@@ -25,6 +25,9 @@ from geotoken.regions import Region
 
 WORTH_PROCESSES: Final = 64
 """Photos from which on a batch is shared among processes: their start takes as long as some 30 photos."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _AHEAD: Final = 4  # photos handed out per process, so that none waits for work
 
@@ -85,21 +88,39 @@ class ParallelLocator:
             GeoTokenError: If a process cannot load the model, as when its files are gone by now.
             InputError: If a process was ended from outside, as when memory runs out.
         """
-        remaining = iter(photos)
+        for answer in self.map(_locate, photos):
+            yield _with_region(answer, self.options.within)
+
+    def map(self, task: "Callable[[Locator, LocateOptions, T], R]", items: Iterable[T]) -> Iterator[R]:
+        """Do something else with each of many things, in order, with bounded memory.
+
+        Args:
+            task: What is done, a function of a module; it gets the locator of its process and the options.
+            items: Things that can be sent to a process.
+
+        Yields:
+            What the task returns.
+
+        Raises:
+            GeoTokenError: If a process cannot load the model, as when its files are gone by now.
+            InputError: If a process was ended from outside, as when memory runs out.
+        """
+        remaining = iter(items)
+
+        def submit(some: Iterable[T]) -> "list[Future[R]]":
+            return [self._pool.submit(_run, task, item) for item in some]
+
         try:
-            waiting = deque(map(self._submit, islice(remaining, _AHEAD * self.num_workers)))
+            waiting = deque(submit(islice(remaining, _AHEAD * self.num_workers)))
             while waiting:
                 answer = waiting.popleft().result()
-                waiting.extend(map(self._submit, islice(remaining, 1)))
-                yield _with_region(answer, self.options.within)
+                waiting.extend(submit(islice(remaining, 1)))
+                yield answer
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was ended from outside, perhaps for want of memory; "
                 "go on with fewer (--workers 1)"
             ) from error
-
-    def _submit(self, photo: str | Path) -> "Future[Prediction | Failure]":
-        return self._pool.submit(_locate, photo)
 
 
 @contextmanager
@@ -155,10 +176,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _locate(photo: str | Path) -> Prediction | Failure:
+def _run(task: Callable[[Locator, LocateOptions, T], R], item: T) -> R:
     if isinstance(_locator, GeoTokenError):
         raise _locator
-    return _with_region(_locator.locate_one(photo, _options), None)
+    return task(_locator, _options, item)
+
+
+def _locate(locator: Locator, options: LocateOptions, photo: str | Path) -> Prediction | Failure:
+    return _with_region(locator.locate_one(photo, options), None)
 
 
 def _with_region(answer: Prediction | Failure, region: Region | None) -> Prediction | Failure:

@@ -266,6 +266,23 @@ class Locator:
         found = self._decide(Evidence.merge([joint, guess_evidence(options.guesses)]), vectors, options)
         return [item if isinstance(item, Failure) else self._describe(item, found) for item in looked_up]
 
+    def locate_evidence(
+        self, evidence: Evidence, options: LocateOptions | None = None, *, name: str = ""
+    ) -> Prediction:
+        """Locate what is known of a photo, without the photo.
+
+        Args:
+            evidence: Neighbors and guesses, from anywhere.
+            options: How.
+            name: What the photo is called.
+
+        Returns:
+            The prediction; it lists no neighbors, for they need not be of the gallery.
+        """
+        options = options or LocateOptions()
+        merged = Evidence.merge([evidence, guess_evidence(options.guesses)])
+        return self._predict(name, Neighbors.none(), self._decide(merged, options))
+
     def _look_up(self, photos: Sequence[PhotoSource], options: LocateOptions) -> "list[_LookedUp | Failure]":
         """Read, embed and search a batch."""
         read_photos = [self._read(photo) for photo in photos]
@@ -362,19 +379,24 @@ class Locator:
         )
 
     def _describe(self, item: "_LookedUp", found: "_Found") -> Prediction:
+        return self._predict(item.name, item.neighbors, found, _warnings(item.photo, found))
+
+    def _predict(
+        self, name: str, neighbors: Neighbors, found: "_Found", warnings: tuple[str, ...] = ()
+    ) -> Prediction:
         return Prediction(
-            image=item.name,
+            image=name,
             lat=found.lat,
             lng=found.lng,
             tokens=found.tokens,
             levels=found.levels,
             candidates=found.candidates,
             posterior=found.posterior,
-            neighbors=item.neighbors,
+            neighbors=neighbors,
             place=nearest([found.lat], [found.lng])[0],
             region=found.region,
             region_probability=found.region_probability,
-            warnings=_warnings(item.photo, found),
+            warnings=warnings,
         )
 
 

@@ -38,6 +38,16 @@ def test_answers_are_those_of_one_process_in_order(parallel, tiny_model, example
             np.testing.assert_array_equal(answer.posterior.probability, expected.posterior.probability)
 
 
+def _encoder_of(locator, options, item):
+    return locator.encoder.name, options.guesses, item
+
+
+def test_other_tasks_get_the_locator_and_the_options_in_order(parallel):
+    found = list(parallel.map(_encoder_of, range(20)))
+    assert [item for _, _, item in found] == list(range(20))
+    assert {guesses for _, guesses, _ in found} == {((1.0, 2.0),)}
+
+
 def test_photos_are_taken_as_they_are_needed(parallel, examples):
     taken = []
 

@@ -70,6 +70,14 @@ def test_utility_decides_what_mbr_aims_at(locator, photo):
     assert held(far, 9_000.0) > held(near, 9_000.0)
 
 
+def test_evidence_is_located_as_the_photo_it_is_of(locator, photo):
+    whole = locator.locate(photo)
+    alone = locator.locate_evidence(whole.neighbors.to_evidence(), name="elsewhere")
+    assert (alone.lat, alone.lng, alone.place) == (whole.lat, whole.lng, whole.place)
+    np.testing.assert_array_equal(alone.posterior.probability, whole.posterior.probability)
+    assert (alone.image, len(alone.neighbors), alone.warnings) == ("elsewhere", 0, ())
+
+
 def test_a_copy_of_a_photo_is_no_further_evidence(locator, photo, tmp_path):
     copy = tmp_path / "copy.jpg"
     copy.write_bytes(photo.read_bytes())

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from geotoken.cli import gallery, models, tokens, train
 from geotoken.cli.embed import embed
 from geotoken.cli.errors import exit_codes, print_error
+from geotoken.cli.evaluate import evaluate
 from geotoken.cli.export import export
 from geotoken.cli.locate import locate
 from geotoken.version import __version__
@@ -63,6 +64,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("locate")(locate)
+app.command("eval")(evaluate)
 app.command("embed")(embed)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")

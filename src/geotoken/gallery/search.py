@@ -134,6 +134,21 @@ class Neighbors:
     def __len__(self) -> int:
         return len(self.row)
 
+    @classmethod
+    def none(cls) -> "Neighbors":
+        """No neighbors, as of a photo that was not compared with any gallery."""
+        empty = np.empty(0)
+        return cls(
+            row=np.empty(0, dtype=np.int64),
+            similarity=empty,
+            lat=empty,
+            lng=empty,
+            id=[],
+            attribution=[],
+            license=[],
+            source_url=[],
+        )
+
     def to_evidence(self) -> Evidence:
         """What they say about the place of the query: coordinates, ranks from 1, similarities."""
         return Evidence(

@@ -4,11 +4,13 @@ Owns the utilities that minimum-Bayes-risk selection maximises; must not know po
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken import metrics
 from geotoken.errors import InputError
 from geotoken.metrics import THRESHOLDS_KM
 
@@ -32,11 +34,7 @@ def within_km(radius_km: float) -> Utility:
     """
     if not radius_km > 0:
         raise InputError(f"radius_km is {radius_km}; give a radius greater than 0 km")
-
-    def utility(distance_km: Floats) -> Floats:
-        return (distance_km <= radius_km).astype(np.float64)
-
-    return utility
+    return partial(_within, radius_km)
 
 
 def weighted_thresholds(weights: Sequence[float]) -> Utility:
@@ -63,34 +61,50 @@ def weighted_thresholds(weights: Sequence[float]) -> Utility:
         )
     # Thresholds are nested: the number met says which, namely the widest ones.
     worth = np.concatenate([[0.0], np.cumsum(values[::-1])]) / values.sum()
+    return partial(_weighted, worth)
 
-    def utility(distance_km: Floats) -> Floats:
-        """Worth of answers at given distances in km, shape (...), as an array of that shape."""
-        met = np.zeros(distance_km.shape, dtype=np.int8)
-        for threshold_km in THRESHOLDS_KM:
-            met += distance_km <= threshold_km
-        found: Floats = worth[met]
-        return found
 
-    return utility
+def parse_utility(text: str) -> Utility:
+    """Read the value of `--utility`.
+
+    Args:
+        text: "thresholds", "geoscore", "within=KM", or the weights of the five thresholds, as "6,20,3,1,1".
+
+    Returns:
+        The utility; it can be sent to another process, as all of this module can.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    named = {"thresholds": mixed_thresholds, "geoscore": geoscore}
+    if text in named:
+        return named[text]
+    try:
+        if text.startswith("within="):
+            return within_km(float(text.removeprefix("within=")))
+        return weighted_thresholds([float(part) for part in text.split(",")])
+    except ValueError:
+        raise InputError(
+            f"--utility is {text!r}; give thresholds, geoscore, within=KM, or five weights such as 6,20,3,1,1"
+        ) from None
+
+
+def _within(radius_km: float, distance_km: Floats) -> Floats:
+    return (distance_km <= radius_km).astype(np.float64)
+
+
+def _weighted(worth: Floats, distance_km: Floats) -> Floats:
+    """Worth of answers at given distances in km, shape (...), as an array of that shape."""
+    met = np.zeros(distance_km.shape, dtype=np.int8)
+    for threshold_km in THRESHOLDS_KM:
+        met += distance_km <= threshold_km
+    found: Floats = worth[met]
+    return found
 
 
 mixed_thresholds: Final = weighted_thresholds((1, 1, 1, 1, 1))
 """Share of the thresholds 1, 25, 200, 750 and 2500 km that an answer meets."""
 
 
-def geoscore(distance_km: Floats) -> Floats:
-    """GeoScore, the points of a round of GeoGuessr: 5000 exp(-d / 1492.7 km).
-
-    Args:
-        distance_km: Distances in km, shape (...).
-
-    Returns:
-        Points in (0, 5000], shape (...).
-
-    References:
-        Haas et al., "PIGEON: Predicting Image Geolocations" (CVPR 2024); Astruc et al.,
-        "OpenStreetView-5M: The Many Roads to Global Visual Geolocation" (CVPR 2024).
-    """
-    points: Floats = 5000 * np.exp(-distance_km / 1492.7)
-    return points
+geoscore: Final[Utility] = metrics.geoscore
+"""Points of a round of GeoGuessr; see `geotoken.metrics.geoscore`."""

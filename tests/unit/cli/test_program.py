@@ -10,6 +10,7 @@ from geotoken.cli import app
 
 COMMANDS = {
     "locate": set(),
+    "eval": set(),
     "embed": set(),
     "gallery": {"add", "build", "info", "merge", "reindex", "remove", "search"},
     "tokens": {"encode", "decode"},
@@ -48,7 +49,14 @@ def test_an_unknown_command_is_a_usage_error(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--version"], ["--help"], ["locate", "--help"], ["gallery", "build", "--help"], ["tokens", "--help"]],
+    [
+        ["--version"],
+        ["--help"],
+        ["locate", "--help"],
+        ["eval", "--help"],
+        ["gallery", "build", "--help"],
+        ["tokens", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     script = (

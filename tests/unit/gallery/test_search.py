@@ -5,7 +5,7 @@ import pytest
 
 from geotoken.errors import InputError
 from geotoken.gallery.index import Gallery
-from geotoken.gallery.search import Exclusion
+from geotoken.gallery.search import Exclusion, Neighbors
 from geotoken.gallery.table import GalleryTable
 
 N, D = 3000, 12
@@ -186,3 +186,9 @@ def test_no_queries_give_no_neighbors():
 def test_an_impossible_exclusion_is_an_input_error(fields, message):
     with pytest.raises(InputError, match=message):
         Exclusion(**fields)
+
+
+def test_no_neighbors_are_no_evidence():
+    none = Neighbors.none()
+    assert len(none) == 0
+    assert len(none.to_evidence().neighbor_lat) == 0

@@ -1,9 +1,17 @@
+import pickle
+
 import numpy as np
 import pytest
 
 from geotoken.errors import InputError
 from geotoken.metrics import THRESHOLDS_KM
-from geotoken.selection.utility import geoscore, mixed_thresholds, weighted_thresholds, within_km
+from geotoken.selection.utility import (
+    geoscore,
+    mixed_thresholds,
+    parse_utility,
+    weighted_thresholds,
+    within_km,
+)
 
 
 def test_mixed_thresholds_counts_those_met_with_the_distance_itself_allowed():
@@ -43,3 +51,25 @@ def test_weights_of_the_thresholds_add_up():
 def test_weights_must_be_five_and_usable(weights):
     with pytest.raises(InputError, match="weights of the thresholds"):
         weighted_thresholds(weights)
+
+
+@pytest.mark.parametrize(
+    ("text", "utility"),
+    [
+        ("thresholds", mixed_thresholds),
+        ("geoscore", geoscore),
+        ("within=25", within_km(25)),
+        ("6,20,3,1,1", weighted_thresholds((6, 20, 3, 1, 1))),
+    ],
+)
+def test_utilities_have_names_and_can_be_sent_to_another_process(text, utility):
+    distance = np.array([[0.5, 30.0], [800.0, 1e4]])
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(parse_utility(text)))(distance), utility(distance)
+    )
+
+
+@pytest.mark.parametrize("text", ["", "best", "within=", "within=-1", "1,2,3", "1,2,3,4,x"])
+def test_what_is_no_utility_is_refused(text):
+    with pytest.raises(InputError, match="--utility"):
+        parse_utility(text)

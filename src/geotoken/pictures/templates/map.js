@@ -43,7 +43,8 @@ class WorldMap extends Painter {
     this.follow = true;
     this.level = 0;
     this.scene = null;
-    this.dots = []; // points of an overview: {lat, lng, text, kind, act}
+    this.dots = []; // points of an overview: {lat, lng, text, kind, act, to: the other end of a line, if any}
+    this.pointed = null; // the dot under the pointer
     this.view = { x: 0.5, y: 0.435, scale: 1 };
     this.onLevel = () => {};
     this.readColors();
@@ -251,7 +252,10 @@ class WorldMap extends Painter {
     };
     canvas.addEventListener("pointerup", lift);
     canvas.addEventListener("pointercancel", lift);
-    canvas.addEventListener("pointerleave", () => this.hideTip());
+    canvas.addEventListener("pointerleave", () => {
+      this.markDot(null);
+      this.hideTip();
+    });
     canvas.addEventListener("dblclick", (event) => this.zoom(2, ...at(event)));
     canvas.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -316,6 +320,7 @@ class WorldMap extends Painter {
 
   point(px, py) {
     const found = this.under(px, py);
+    this.markDot(found);
     if (!found) return this.hideTip();
     this.canvas.style.cursor = found.act ? "pointer" : "";
     this.tip.textContent = found.text;
@@ -329,6 +334,15 @@ class WorldMap extends Painter {
     const found = this.under(px, py);
     if (found?.act) found.act();
     else this.point(px, py);
+  }
+
+  /** Remember the dot under the pointer, for its line is shown; anything else is none. */
+  markDot(found) {
+    const dot = this.dots.includes(found) ? found : null;
+    if (dot !== this.pointed) {
+      this.pointed = dot;
+      this.draw();
+    }
   }
 
   hideTip() {

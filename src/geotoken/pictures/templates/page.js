@@ -73,6 +73,7 @@ function overview(table) {
   map.canvas.setAttribute("aria-label", "Map of all answers");
   map.dots = rows.filter((row) => row.dataset.lat).map((row) => ({
     lat: Number(row.dataset.lat), lng: Number(row.dataset.lng), row, kind: row.dataset.kind,
+    to: row.dataset.to?.split(",").map(Number),
     text: `${row.querySelector(".name").textContent}\n${row.querySelector(".place").textContent}`,
     act: () => { location.href = row.querySelector("a").href; },
   }));
