@@ -298,10 +298,11 @@ def learning_rate(config: LoopConfig, step: int, num_steps: int, num_rows: int) 
     Returns:
         The rate.
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+    warmup_steps = min(config.warmup_steps, num_steps // 5)
+    if step < warmup_steps:
+        return config.learning_rate * (step + 1) / warmup_steps
     if config.schedule == "cosine":
-        done = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
+        done = (step - warmup_steps) / max(1, num_steps - warmup_steps)
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "exponential":
         return float(config.learning_rate * config.decay ** (step * config.batch_size // num_rows))
