@@ -17,8 +17,9 @@ LAYOUTS: Final = ("full", "pooled")
 """Each vector and token of a neighbor a position of its own, or one position a neighbor."""
 NORMS: Final = ("post", "pre")
 """Layer normalisation after each residual sum (Vaswani et al. 2017), or before each sublayer."""
-HEADS: Final = ("generator", "pointer")
-"""Next tokens from a linear layer a position, or mixed with a copy of consistent evidence."""
+HEADS: Final = ("generator", "pointer", "kernel")
+"""Next tokens from a linear layer a position; mixed with a copy of consistent evidence; or with densities
+around the evidence."""
 
 _COUNTS: Final = {
     "width": 1,
@@ -120,6 +121,11 @@ class ModelConfig:
     def vocabulary_size(self) -> int:
         """Tokens at the position that has most, V."""
         return max(self.scheme.vocabulary_sizes)
+
+    @property
+    def has_items(self) -> bool:
+        """Whether the head looks at the items themselves."""
+        return self.head != "generator"
 
     @property
     def head_width(self) -> int:

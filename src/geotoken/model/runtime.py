@@ -17,7 +17,7 @@ from geotoken import protocol
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
 from geotoken.model.batch import EvidenceBatch, collate
-from geotoken.model.cache import PrefixCache, StepInput
+from geotoken.model.cache import ItemPlaces, PrefixCache, StepInput, item_places
 from geotoken.model.config import ModelConfig
 from geotoken.tokens import TokenScheme
 
@@ -38,7 +38,7 @@ _NEVER: Final = np.float32(-1e9)  # added to the score of a position that is not
 def memory_names(config: ModelConfig) -> list[str]:
     """Names of what the encoder gives and the decoder reads: keys and values a layer, the mask, the items."""
     layers = range(config.num_decoder_layers)
-    items = ["item_keys"] if config.head == "pointer" else []
+    items = ["item_keys"] if config.has_items else []
     return [*(f"key_{i}" for i in layers), *(f"value_{i}" for i in layers), "mask", *items]
 
 
@@ -94,6 +94,8 @@ class OnnxMemory:
     """The token scheme."""
     store: OnnxStore
     """An empty store."""
+    places: ItemPlaces | None
+    """Where the items lie, if the head asks."""
 
     @property
     def num_photos(self) -> int:
@@ -102,7 +104,10 @@ class OnnxMemory:
 
     def new_cache(self) -> PrefixCache:
         """A cache with one empty hypothesis a photo."""
-        return PrefixCache.empty(self.scheme, self.batch.item_tokens, self.batch.item_mask, self.store.new())
+        batch = self.batch
+        return PrefixCache.empty(
+            self.scheme, batch.item_tokens, batch.item_mask, self.store.new(), places=self.places
+        )
 
 
 class OnnxModel:
@@ -158,7 +163,7 @@ class OnnxModel:
             name: np.empty(heads, np.float32) for name in names[: 2 * config.num_decoder_layers]
         }
         memory["mask"] = np.empty((num_photos, 1, 1, positions), dtype=np.bool_)
-        if config.head == "pointer":
+        if config.has_items:
             memory["item_keys"] = np.empty((num_photos, num_items, config.width), dtype=np.float32)
         inputs = {n: np.ascontiguousarray(a) for n, a in batch.arrays().items() if n in self._encoder_inputs}
         for start in range(0, num_photos, ENCODED_TOGETHER):
@@ -168,7 +173,8 @@ class OnnxModel:
                 {n: a[part] for n, a in inputs.items()},
                 {n: a[part] for n, a in memory.items()},
             )
-        return OnnxMemory(memory, batch, config.scheme, OnnxStore(config.num_decoder_layers, config.width))
+        store = OnnxStore(config.num_decoder_layers, config.width)
+        return OnnxMemory(memory, batch, config.scheme, store, item_places(config, batch))
 
     def step(self, tokens: Ints | None, memory: protocol.Memory, cache: protocol.Cache) -> Floats:
         """Score the next token of every hypothesis.
@@ -216,6 +222,8 @@ def _step_arrays(given: StepInput) -> dict[str, NDArray[Any]]:
         "slot": given.slot,
         "copied": np.ascontiguousarray(given.copied),
         "match": np.ascontiguousarray(given.match),
+        "offset": given.offset,
+        "orientation": np.ascontiguousarray(given.orientation),
         "nodes": np.zeros((len(given.slot), 1), np.int64) if empty else np.ascontiguousarray(given.nodes),
         "absent": np.full(max(given.position, 1), _NEVER if empty else 0.0, dtype=np.float32),
     }

@@ -21,7 +21,7 @@ from geotoken import protocol
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
 from geotoken.model.batch import EvidenceBatch, collate
-from geotoken.model.cache import PrefixCache, StepInput
+from geotoken.model.cache import ItemPlaces, PrefixCache, StepInput, item_places
 from geotoken.model.network.layers import split_heads
 from geotoken.model.network.transformer import GeoTokenModel, Memory, StepTensors
 from geotoken.tokens import TokenScheme
@@ -111,6 +111,8 @@ class TorchMemory:
     """The token scheme."""
     store: TorchStore
     """An empty store."""
+    places: ItemPlaces | None
+    """Where the items lie, if the head asks."""
 
     @property
     def num_photos(self) -> int:
@@ -119,7 +121,10 @@ class TorchMemory:
 
     def new_cache(self) -> PrefixCache:
         """A cache with one empty hypothesis a photo."""
-        return PrefixCache.empty(self.scheme, self.batch.item_tokens, self.batch.item_mask, self.store.new())
+        batch = self.batch
+        return PrefixCache.empty(
+            self.scheme, batch.item_tokens, batch.item_mask, self.store.new(), places=self.places
+        )
 
 
 class TorchModel:
@@ -164,7 +169,7 @@ class TorchModel:
         memory = self.network.encode(arrays, complete=batch.complete)
         config = self.config
         store = TorchStore(config.num_decoder_layers, config.width, self.network.head_weight)
-        return TorchMemory(memory, batch, config.scheme, store)
+        return TorchMemory(memory, batch, config.scheme, store, item_places(config, batch))
 
     @torch.inference_mode()
     def step(self, tokens: Ints | None, memory: protocol.Memory, cache: protocol.Cache) -> Floats:
@@ -211,4 +216,6 @@ class TorchModel:
             slot=self._tensor(given.slot),
             copied=self._tensor(given.copied),
             match=self._tensor(given.match),
+            offset=self._tensor(given.offset),
+            orientation=self._tensor(given.orientation),
         )

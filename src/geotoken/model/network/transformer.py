@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from geotoken.model.cache import embedding_offsets
 from geotoken.model.config import ModelConfig
+from geotoken.model.grid import ELSEWHERE
 from geotoken.model.network.embedding import EvidenceEmbedding
+from geotoken.model.network.kernel import KernelPointer
 from geotoken.model.network.layers import DecoderLayer, EncoderLayer, sinusoid
 from geotoken.model.network.pointer import Pointer, consistent
 
@@ -58,6 +60,10 @@ class StepTensors:
     """Next token of every item of the row's photo, shape (R, E)."""
     match: Tensor
     """Whether the item begins with the row's tokens, shape (R, E), bool."""
+    offset: Tensor
+    """Each item from the corner of the row's cell, shape (R, E, 2), float32; read by the head `kernel`."""
+    orientation: Tensor
+    """Orientation of the row's cell, shape (R,); read by the head `kernel`."""
 
 
 class GeoTokenModel(nn.Module):
@@ -83,7 +89,8 @@ class GeoTokenModel(nn.Module):
         self.decoder_norm = nn.LayerNorm(width)
         self.head_weight = nn.Parameter(torch.empty(length, config.vocabulary_size, width))
         self.head_bias = nn.Parameter(torch.zeros(length, config.vocabulary_size))
-        self.pointer = Pointer(config) if config.head == "pointer" else None
+        kinds = {"pointer": Pointer, "kernel": KernelPointer}
+        self.pointer = kinds[config.head](config) if config.has_items else None
 
         self.offsets: Tensor
         self.positions: Tensor
@@ -167,7 +174,11 @@ class GeoTokenModel(nn.Module):
             scores = self.pointer.query(x) @ memory.item_keys.transpose(1, 2)  # (B, T, E)
             item_tokens = arrays["item_tokens"][..., :length]
             match = consistent(tokens, item_tokens, arrays["item_mask"])
-            log_probs = self.pointer.mix(log_probs, x, scores, item_tokens.transpose(1, 2), match)
+            copied = item_tokens.transpose(1, 2)
+            if isinstance(self.pointer, KernelPointer):
+                log_probs = self._spread(log_probs, x, scores, tokens, arrays, match)
+            else:
+                log_probs = self.pointer.mix(log_probs, x, scores, copied, match)
         return log_probs.masked_fill(~possible, -torch.inf)
 
     def step(
@@ -206,8 +217,39 @@ class GeoTokenModel(nn.Module):
             queries = queries.view(given.pad.shape[0], given.pad.shape[1], x.shape[-1])
             scores = (queries @ memory.item_keys.transpose(1, 2)).flatten(0, 1)  # (B * W, E)
             scores = scores.index_select(0, given.slot)
-            log_probs = self.pointer.mix(log_probs, x, scores, given.copied, given.match)
+            mixed = self.pointer.mix(log_probs, x, scores, given.copied, given.match)
+            if isinstance(self.pointer, KernelPointer):
+                side = self.pointer.sides.index_select(0, given.position)
+                around, near = self.pointer.spread(x, scores, given.offset, given.orientation, side)
+                soft = self.pointer.blend(log_probs, x, around, near)
+                mixed = torch.where(given.position == 0, mixed, soft)
+            log_probs = mixed
         return log_probs.masked_fill(~possible, -torch.inf)
+
+    def _spread(
+        self,
+        log_probs: Tensor,
+        x: Tensor,
+        scores: Tensor,
+        tokens: Tensor,
+        arrays: Mapping[str, Tensor],
+        match: Tensor,
+    ) -> Tensor:
+        """`KernelPointer` along whole sequences: shapes as in `decode` and (B, T, ...); gives (B, T, V)."""
+        pointer = self.pointer
+        assert isinstance(pointer, KernelPointer)
+        first = slice(0, 1)
+        copied = arrays["item_tokens"][..., first].transpose(1, 2)
+        face = pointer.mix(log_probs[:, first], x[:, first], scores[:, first], copied, match[:, first])
+        if tokens.shape[1] == 1:
+            return face
+        corner, orientation = pointer.walk(tokens[:, :-1])  # of the cells whose children are scored
+        items = pointer.walk(arrays["item_tokens"])[0][..., -1, :] + pointer.leaf_side / 2  # (B, E, 2)
+        side = pointer.sides[1 : tokens.shape[1]]
+        offset = (items[:, None] - corner[:, :, None]) / side.double()[:, None, None]  # (B, T - 1, E, 2)
+        offset = offset.masked_fill(~match[:, 1:2, :, None], ELSEWHERE).float()
+        around, near = pointer.spread(x[:, 1:], scores[:, 1:], offset, orientation, side)
+        return torch.cat([face, pointer.blend(log_probs[:, 1:], x[:, 1:], around, near)], dim=1)
 
     def _items(self, x: Tensor) -> Tensor:
         """One vector for each item out of the encoder's positions: shape (B, P, D) becomes (B, E, D)."""
