@@ -152,6 +152,11 @@ class FeatureStore:
                 columns[name][places] = values
         return columns | {"lat": self.lat[rows], "lng": self.lng[rows]}
 
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that rows have, sorted; rows without one are in none."""
+        return [name for name in self._splits if name]
+
     def rows_of(self, split: str) -> Rows:
         """Positions of the rows of a split.
 
@@ -165,7 +170,7 @@ class FeatureStore:
             InputError: No row has that split.
         """
         if split not in self._splits:
-            known = ", ".join(filter(None, self._splits)) or "none"
+            known = ", ".join(self.splits) or "none"
             raise InputError(f"there is no split {split!r}; this store has {known}")
         return np.flatnonzero(self._split_codes == self._splits.index(split))
 
