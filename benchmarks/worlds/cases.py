@@ -74,7 +74,8 @@ class Gallery:
         self, index: faiss.IndexFlatIP, feature: Singles, owner: Ints, num_neighbors: int
     ) -> tuple[Singles, Ints, NDArray[np.bool_]]:
         """Similarities, rows and whether by another owner, enough of them for every photo."""
-        num_found = min(_SPARE * num_neighbors, len(self.feature))
+        spare = _SPARE if np.isin(owner, self.owner).any() else 1
+        num_found = min(spare * num_neighbors, len(self.feature))
         while True:
             found, at = index.search(feature, num_found)
             others = self.owner[at] != owner[:, None]

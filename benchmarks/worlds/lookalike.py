@@ -1,11 +1,11 @@
 """A world of look-alike places, whose exact posterior is a softmax over its places.
 
-Owns the generative model and the drawing of photos; must not know evidence or
-models. Stated in docs/worlds.md.
+Owns the generative model and the drawing of photos; must not know evidence or models. See docs/worlds.md.
 
-A photo is taken at place p with probability prior[p]. Its feature vector is drawn from the von Mises-Fisher
-distribution around the place's look, of density c exp(concentration look[p] . x) on the unit sphere, and its
-coordinate from a Gaussian around the place's center. Places of one group share nearly one look.
+A photo is taken at one of the places, all equally likely. Its feature vector is drawn from the von
+Mises-Fisher distribution around the place's look, of density c exp(concentration look[p] . x) on the unit
+sphere, and its coordinate from a Gaussian around the place's center. Places of one group share nearly one
+look.
 Dimension letters: N photos, P places, D numbers of a feature.
 """
 
@@ -25,18 +25,16 @@ Ints = NDArray[np.int64]
 class LookalikeConfig:
     """The parameters of the world."""
 
-    num_groups: int = 100
+    num_groups: int = 400
     """Groups of places that look alike."""
     group_size: int = 5
-    """Places in a group."""
+    """Places in a group; all places are equally likely."""
     dim: int = 16
     """Numbers of a feature, D."""
-    concentration: float = 400.0
+    concentration: float = 100.0
     """Concentration of the features of one place; their noise has variance (D - 1) / concentration."""
-    separation: float = 1.4
+    separation: float = 0.9
     """Length of the tangent offset of a place's look from its group's, in units of concentration ** -0.5."""
-    prior_power: float = 0.5
-    """Places of rank r in a random order have a prior proportional to r ** -prior_power."""
     nearby_share: float = 0.4
     """Probability that a place lies within `nearby_km` of its group's first instead of anywhere."""
     nearby_km: float = 1000.0
@@ -45,6 +43,12 @@ class LookalikeConfig:
     """Least distance between two places."""
     scatter_km: float = 0.3
     """Standard deviation of a photo's coordinate around its place, in each direction."""
+    gallery_photos: int = 4
+    """Reference photos of each place in the gallery."""
+    gallery_concentration: float = 5000.0
+    """Concentration of their features: reference photos show what the place looks like."""
+    gallery_scatter_km: float = 0.1
+    """Standard deviation of their coordinates: they are taken at the place itself."""
     photos_per_owner: int = 20
     """Mean number of photos of one owner; owners travel anywhere."""
     seed: int = 5
@@ -67,7 +71,7 @@ class Photos:
 
 
 class LookalikeWorld:
-    """The places, their looks and their prior."""
+    """The places and their looks."""
 
     def __init__(self, config: LookalikeConfig) -> None:
         """Draw the places.
@@ -77,7 +81,6 @@ class LookalikeWorld:
         """
         self.config = config
         rng = np.random.default_rng(config.seed)
-        num_places = config.num_groups * config.group_size
         self.group: Ints = np.repeat(np.arange(config.num_groups), config.group_size)
         self.xyz = _draw_places(config, rng)
         self.lat, self.lng = from_xyz(self.xyz)
@@ -85,26 +88,36 @@ class LookalikeWorld:
         offset = rng.normal(size=common.shape)
         offset = _unit(offset - (offset * common).sum(axis=1, keepdims=True) * common)
         self.look: Floats = _unit(common + config.separation / config.concentration**0.5 * offset)
-        prior = np.arange(1, num_places + 1) ** -config.prior_power
-        self.prior: Floats = rng.permutation(prior / prior.sum())
 
     def draw(self, num_photos: int, seed: int) -> Photos:
         """Take photos.
 
         Args:
             num_photos: How many, N.
-            seed: Another seed gives other photos of the same world, by other owners.
+            seed: From 1; another seed gives other photos of the same world, by other owners.
 
         Returns:
             The photos, in random order.
         """
         config = self.config
         rng = np.random.default_rng((config.seed, seed))
-        place = rng.choice(len(self.prior), num_photos, p=self.prior)
-        feature = von_mises_fisher(self.look[place], config.concentration, rng)
-        lat, lng = scatter(self.lat[place], self.lng[place], config.scatter_km, rng)
+        place = rng.integers(len(self.lat), size=num_photos)
         owner = rng.integers(max(1, num_photos // config.photos_per_owner), size=num_photos)
-        return Photos(place, feature.astype(np.float32), lat, lng, owner + seed * 10**9)
+        return self._photos(place, owner + seed * 10**9, config.concentration, config.scatter_km, rng)
+
+    def draw_gallery(self) -> Photos:
+        """Take the reference photos, by owners who take no others; place by place."""
+        config = self.config
+        rng = np.random.default_rng((config.seed, 0))
+        place = np.repeat(np.arange(len(self.lat)), config.gallery_photos)
+        return self._photos(place, -1 - place, config.gallery_concentration, config.gallery_scatter_km, rng)
+
+    def _photos(
+        self, place: Ints, owner: Ints, concentration: float, scatter_km: float, rng: np.random.Generator
+    ) -> Photos:
+        feature = von_mises_fisher(self.look[place], concentration, rng)
+        lat, lng = scatter(self.lat[place], self.lng[place], scatter_km, rng)
+        return Photos(place, feature.astype(np.float32), lat, lng, owner)
 
     def log_posterior(self, feature: NDArray[np.float32]) -> Floats:
         """The exact posterior over places.
@@ -115,7 +128,7 @@ class LookalikeWorld:
         Returns:
             Logarithms of P(place | feature), shape (N, P).
         """
-        logits = self.config.concentration * (feature.astype(np.float64) @ self.look.T) + np.log(self.prior)
+        logits = self.config.concentration * (feature.astype(np.float64) @ self.look.T)
         logits -= logits.max(axis=1, keepdims=True)
         log_posterior: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return log_posterior

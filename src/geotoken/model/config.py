@@ -30,7 +30,13 @@ _COUNTS: Final = {
     "num_neighbors": 1,
     "num_guesses": 0,
 }
-_SWITCHES: Final = ("scale_queries", "rank_embedding", "modality_embedding", "similarity_embedding")
+_SWITCHES: Final = (
+    "scale_queries",
+    "rank_embedding",
+    "modality_embedding",
+    "similarity_embedding",
+    "relative_similarity",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,8 @@ class ModelConfig:
     """Whether the kind of each position is told."""
     similarity_embedding: bool = True
     """Whether a neighbor's similarity is told where it is known."""
+    relative_similarity: bool = False
+    """Whether it is told too how a neighbor's similarity stands among those of the photo's neighbors."""
     head: str = "generator"
     """One of `HEADS`."""
 

@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 ELSEWHERE: Final = 1e9
 """Distance told of an item that is not on the face of a prefix; in sides of the prefix's cell."""
 
+WIDTHS_KM: Final = (0.06, 0.17, 0.5, 3.0, 20.0, 120.0, 700.0)
+"""Widths of the kernels of the head `kernel` before training, S of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -71,7 +74,7 @@ class Corners:
 
 def first_orientation(face: Ints) -> Ints:
     """Orientation of faces, any shape."""
-    return np.asarray((face % 3) & 1, dtype=np.int64)
+    return np.asarray(face % 3 % 2, dtype=np.int64)
 
 
 def side_before(group_size: int, position: int) -> float:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from geotoken.model.config import ModelConfig
-from geotoken.model.grid import ELSEWHERE, grid, side_before
+from geotoken.model.grid import ELSEWHERE, WIDTHS_KM, grid, side_before
 from geotoken.model.network.pointer import Pointer
 
-_WIDTHS_KM: Final = (0.06, 0.2, 0.7, 3.0, 20.0, 120.0, 700.0)  # at first; they are learned
 _FACE_KM: Final = 10_007.5  # side of a face: a quarter of the Earth's circumference
 _SHORT: Final = 1e-3
+_REACH: Final = 4.0  # how far items draw each other, in widths, at first
 
 
 class KernelPointer(Pointer):
@@ -28,17 +28,22 @@ class KernelPointer(Pointer):
     scale are the weights. So items beside a cell count, and items far off weigh next to nothing by
     themselves. Faces, which no distance joins, are copied as they are.
 
+    The kernel of an item stands at the mean of the items around it, nearer ones counting more: several photos
+    of one place tell where it is better than each alone.
+
     References:
         Parzen (1962), On estimation of a probability density function and mode; Khandelwal et al. (2020),
-        Generalization through memorization: nearest neighbor language models, equation 3.
+        Generalization through memorization: nearest neighbor language models, equation 3; Cheng (1995), Mean
+        shift, mode seeking, and clustering, section 2 (one shift, blurring).
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         size = config.group_size
         self.num_children = 2**size
-        self.log_width = nn.Parameter((torch.tensor(_WIDTHS_KM) / _FACE_KM).log())
-        self.scale_bias = nn.Linear(config.width, len(_WIDTHS_KM))
+        self.log_width = nn.Parameter((torch.tensor(WIDTHS_KM) / _FACE_KM).log())
+        self.log_reach = nn.Parameter(torch.full((len(WIDTHS_KM),), _REACH).log())
+        self.scale_bias = nn.Linear(config.width, len(WIDTHS_KM))
         nn.init.zeros_(self.scale_bias.weight)
         sides = [1.0, *(side_before(size, position) for position in range(1, config.scheme.length))]
         self.sides: Tensor
@@ -54,6 +59,26 @@ class KernelPointer(Pointer):
         self.turn: Tensor
         self.register_buffer("turn", torch.from_numpy(table.turn), persistent=False)
 
+    def shift(self, item_tokens: Tensor, item_mask: Tensor) -> Tensor:
+        """How far the kernels stand from their items.
+
+        Args:
+            item_tokens: Tokens of the items, shape (B, E, T).
+            item_mask: Whether there is such an item, shape (B, E).
+
+        Returns:
+            Steps on the face, whose side is 1, shape (B, E, S, 2), float32.
+        """
+        place = self.walk(item_tokens)[0][..., -1, :]  # (B, E, 2)
+        face = item_tokens[..., 0]
+        step = (place[:, None] - place[:, :, None]).float()  # (B, E, E, 2), from an item to another
+        joined = (face[:, None] == face[:, :, None]) & item_mask[:, None]
+        reach = (self.log_width + self.log_reach).exp()
+        distance = step.square().sum(dim=-1)[..., None] / reach.square()  # (B, E, E, S)
+        weight = torch.exp(-distance / 2) * joined[..., None]
+        weight = weight / weight.sum(dim=2, keepdim=True).clamp_min(1e-9)
+        return weight.transpose(2, 3) @ step
+
     def spread(
         self, x: Tensor, scores: Tensor, offset: Tensor, orientation: Tensor, side: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -62,8 +87,8 @@ class KernelPointer(Pointer):
         Args:
             x: State of each hypothesis, shape (..., D).
             scores: Score of each item, shape (..., E).
-            offset: Each item from the lower corner of the prefix's cell, in sides of the cell, shape
-                (..., E, 2), float32; `ELSEWHERE` if it is on no such face.
+            offset: The kernels of each item from the lower corner of the prefix's cell, in sides of the cell,
+                shape (..., E, S, 2), float32; `ELSEWHERE`, more or less, if it is on no such face.
             orientation: Orientation of the prefix's cell, shape (...).
             side: Side of the cell on its face, shape broadcast with (...).
 
@@ -77,7 +102,7 @@ class KernelPointer(Pointer):
 
         def axis(place: Tensor) -> tuple[Tensor, Tensor]:
             """Share of the best child, shape (..., E, S), and of each against it, shape (..., E, S, n)."""
-            z = (edges - place[..., None, None]) * step  # (..., E, S, n + 1)
+            z = (edges - place[..., None]) * step  # (..., E, S, n + 1)
             tail = softplus(z)
             log_mass = z[..., 1:] - tail[..., 1:] - tail[..., :-1]
             best = log_mass.amax(dim=-1, keepdim=True)
@@ -94,7 +119,7 @@ class KernelPointer(Pointer):
         mass = (flat[..., None] * rows).transpose(-1, -2) @ columns  # (..., n, n)
         mass = mass.flatten(-2)
         mass = mass / mass.sum(dim=-1, keepdim=True)
-        near = (offset[..., 0] < ELSEWHERE / 2).any(dim=-1, keepdim=True)
+        near = (offset[..., 0, 0] < ELSEWHERE / 2).any(dim=-1, keepdim=True)
         return mass.gather(-1, self.place[orientation]).clamp_min(1e-30).log(), near
 
     def walk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +132,7 @@ class KernelPointer(Pointer):
             Corners on the face, shape (..., T, 2), float64, of the prefixes of 1..T tokens, and
             orientations, shape (..., T).
         """
-        orientation = (tokens[..., 0] % 3) & 1
+        orientation = tokens[..., 0] % 3 % 2
         corner = torch.zeros(*orientation.shape, 2, dtype=torch.float64, device=tokens.device)
         corners, orientations = [corner], [orientation]
         for position in range(1, tokens.shape[-1]):

@@ -6,7 +6,7 @@ R hypotheses, W slots of a photo.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -33,6 +33,8 @@ class Memory:
     """Whether there is evidence, shape (B, 1, 1, P), bool; None if there is everywhere."""
     item_keys: Tensor | None
     """What the pointer compares with, shape (B, E, D); None without one."""
+    item_shift: Tensor | None = None
+    """From items to their kernels, shape (B, E, S, 2), see `KernelPointer.shift`; None without kernels."""
 
     def take(self, photos: slice) -> "Memory":
         """The memory of some photos; nothing is copied."""
@@ -41,6 +43,7 @@ class Memory:
             [v[photos] for v in self.values],
             None if self.mask is None else self.mask[photos],
             None if self.item_keys is None else self.item_keys[photos],
+            None if self.item_shift is None else self.item_shift[photos],
         )
 
 
@@ -124,7 +127,11 @@ class GeoTokenModel(nn.Module):
         Returns:
             The memory.
         """
-        return self.remember(*self.read(arrays, complete=complete))
+        memory = self.remember(*self.read(arrays, complete=complete))
+        if isinstance(self.pointer, KernelPointer):
+            shift = self.pointer.shift(arrays["item_tokens"], arrays["item_mask"])
+            memory = replace(memory, item_shift=shift)
+        return memory
 
     def read(self, arrays: Mapping[str, Tensor], *, complete: bool = False) -> tuple[Tensor, Tensor | None]:
         """Run the encoder alone.
@@ -189,7 +196,7 @@ class GeoTokenModel(nn.Module):
             match = consistent(tokens, item_tokens, arrays["item_mask"])
             copied = item_tokens.transpose(1, 2)
             if isinstance(self.pointer, KernelPointer):
-                log_probs = self._spread(log_probs, x, scores, tokens, arrays, match)
+                log_probs = self._spread(log_probs, x, scores, tokens, memory, arrays, match)
             else:
                 log_probs = self.pointer.mix(log_probs, x, scores, copied, match)
         return log_probs.masked_fill(~possible, -torch.inf)
@@ -231,9 +238,12 @@ class GeoTokenModel(nn.Module):
             scores = (queries @ memory.item_keys.transpose(1, 2)).flatten(0, 1)  # (B * W, E)
             scores = scores.index_select(0, given.slot)
             mixed = self.pointer.mix(log_probs, x, scores, given.copied, given.match)
-            if isinstance(self.pointer, KernelPointer):
+            if isinstance(self.pointer, KernelPointer) and memory.item_shift is not None:
                 side = self.pointer.sides.index_select(0, given.position)
-                around, near = self.pointer.spread(x, scores, given.offset, given.orientation, side)
+                photo = given.slot // given.pad.shape[1]
+                shift = memory.item_shift.index_select(0, photo) / side  # (R, E, S, 2)
+                offset = given.offset[:, :, None] + shift
+                around, near = self.pointer.spread(x, scores, offset, given.orientation, side)
                 soft = self.pointer.blend(log_probs, x, around, near)
                 mixed = torch.where(given.position == 0, mixed, soft)
             log_probs = mixed
@@ -245,12 +255,14 @@ class GeoTokenModel(nn.Module):
         x: Tensor,
         scores: Tensor,
         tokens: Tensor,
+        memory: Memory,
         arrays: Mapping[str, Tensor],
         match: Tensor,
     ) -> Tensor:
         """`KernelPointer` along whole sequences: shapes as in `decode` and (B, T, ...); gives (B, T, V)."""
-        pointer = self.pointer
+        pointer, shift = self.pointer, memory.item_shift
         assert isinstance(pointer, KernelPointer)
+        assert shift is not None
         first = slice(0, 1)
         copied = arrays["item_tokens"][..., first].transpose(1, 2)
         face = pointer.mix(log_probs[:, first], x[:, first], scores[:, first], copied, match[:, first])
@@ -261,6 +273,7 @@ class GeoTokenModel(nn.Module):
         side = pointer.sides[1 : tokens.shape[1]]
         offset = (items[:, None] - corner[:, :, None]) / side.double()[:, None, None]  # (B, T - 1, E, 2)
         offset = offset.masked_fill(~match[:, 1:2, :, None], ELSEWHERE).float()
+        offset = offset[..., None, :] + shift[:, None] / side[:, None, None, None]  # (B, T - 1, E, S, 2)
         around, near = pointer.spread(x[:, 1:], scores[:, 1:], offset, orientation, side)
         return torch.cat([face, pointer.blend(log_probs[:, 1:], x[:, 1:], around, near)], dim=1)
 
