@@ -278,10 +278,21 @@ class Locator:
 
         Returns:
             The prediction; it lists no neighbors, for they need not be of the gallery.
+
+        Raises:
+            InputError: The selection method compares candidates with the photo itself.
         """
         options = options or LocateOptions()
+        if options.select == "similarity":
+            others = ", ".join(method for method in METHODS if method != "similarity")
+            raise InputError(
+                "select (--select) 'similarity' needs the photo, and there is only evidence about it; choose "
+                f"one of {others}"
+            )
+        self.check(options)
         merged = Evidence.merge([evidence, guess_evidence(options.guesses)])
-        return self._predict(name, Neighbors.none(), self._decide(merged, options))
+        no_photo = np.empty((0, self.encoder.dim), dtype=np.float32)
+        return self._predict(name, Neighbors.none(), self._decide(merged, no_photo, options))
 
     def _look_up(self, photos: Sequence[PhotoSource], options: LocateOptions) -> "list[_LookedUp | Failure]":
         """Read, embed and search a batch."""

@@ -29,6 +29,31 @@ _STATE_MASK = 3 << (2 * _GROUP_LEVELS)
 _SWAP, _INVERT = 1, 2  # orientation bits of the Hilbert curve: axes exchanged, both axes reversed
 
 
+def descend(num_levels: int) -> tuple[Ints, Ints, Ints]:
+    """Where the descendants of a cell lie on its face's grid.
+
+    Args:
+        num_levels: Levels from the cell to its descendants, >= 1.
+
+    Returns:
+        Row i, column j, both in 0..2**num_levels - 1 along the coordinates (a, b), and orientation 0..3 of
+        each descendant, by orientation of the cell and position on the curve: shape (4, 4**num_levels).
+        A face of axis 0, 1 or 2 has the orientation 0, 1 or 0.
+    """
+    # Rows: orientation; columns: position on the curve; values: i << 1 | j of the quadrant.
+    quadrant = np.array([[0, 1, 3, 2], [0, 2, 3, 1], [3, 2, 0, 1], [3, 1, 0, 2]])
+    turn = np.array([_SWAP, 0, 0, _INVERT | _SWAP])
+    position = np.arange(4**num_levels, dtype=np.int64)
+    orientation = np.repeat(np.arange(4)[:, None], 4**num_levels, axis=1)
+    i, j = np.zeros((2, *orientation.shape), dtype=np.int64)
+    for shift in range(2 * num_levels - 2, -1, -2):
+        child = (position >> shift) & 3
+        ij = quadrant[orientation, child]
+        i, j = (i << 1) | (ij >> 1), (j << 1) | (ij & 1)
+        orientation = orientation ^ turn[child]
+    return i, j, orientation
+
+
 def _hilbert_tables() -> tuple[Ints, Ints]:
     """Tables that carry the Hilbert curve across `_GROUP_LEVELS` levels at once.
 
@@ -37,17 +62,8 @@ def _hilbert_tables() -> tuple[Ints, Ints]:
         curve << 12 | next orientation << 10; and `decode`, shape (4096,), int64: from orientation << 10 |
         position to i bits << 44 | j bits << 12 | next orientation << 10.
     """
-    # Rows: orientation; columns: position on the curve; values: i << 1 | j of the quadrant.
-    quadrant = np.array([[0, 1, 3, 2], [0, 2, 3, 1], [3, 2, 0, 1], [3, 1, 0, 2]])
-    turn = np.array([_SWAP, 0, 0, _INVERT | _SWAP])
-    position = np.arange(4 ** (_GROUP_LEVELS + 1), dtype=np.int64)
-    start, position = position >> (2 * _GROUP_LEVELS), position & (4**_GROUP_LEVELS - 1)
-    orientation, i, j = start, np.zeros_like(position), np.zeros_like(position)
-    for shift in range(2 * _GROUP_LEVELS - 2, -1, -2):
-        child = (position >> shift) & 3
-        ij = quadrant[orientation, child]
-        i, j = (i << 1) | (ij >> 1), (j << 1) | (ij & 1)
-        orientation = orientation ^ turn[child]
+    i, j, orientation = (part.reshape(-1) for part in descend(_GROUP_LEVELS))
+    start, position = np.divmod(np.arange(4 ** (_GROUP_LEVELS + 1), dtype=np.int64), 4**_GROUP_LEVELS)
     next_state = orientation << (2 * _GROUP_LEVELS)
     decode = (((i << 32) | j) << _STATE_BITS) | next_state
     encode = np.empty_like(decode)

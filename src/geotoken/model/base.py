@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geotoken import protocol
 from geotoken.model.batch import EvidenceBatch
-from geotoken.model.cache import NodeStore, PrefixCache, StepInput
+from geotoken.model.cache import ItemPlaces, NodeStore, PrefixCache, StepInput
 from geotoken.model.config import ModelConfig
 from geotoken.tokens import TokenScheme
 
@@ -32,6 +32,8 @@ class TransformerMemory:
     """The token scheme."""
     store: NodeStore
     """An empty store."""
+    places: ItemPlaces | None
+    """Where the items lie, if the head asks."""
 
     @property
     def num_photos(self) -> int:
@@ -40,7 +42,10 @@ class TransformerMemory:
 
     def new_cache(self) -> PrefixCache:
         """A cache with one empty hypothesis a photo."""
-        return PrefixCache.empty(self.scheme, self.batch.item_tokens, self.batch.item_mask, self.store.new())
+        batch = self.batch
+        return PrefixCache.empty(
+            self.scheme, batch.item_tokens, batch.item_mask, self.store.new(), places=self.places
+        )
 
 
 MemoryT = TypeVar("MemoryT", bound=TransformerMemory)

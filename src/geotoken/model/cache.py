@@ -13,9 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken.model.batch import EvidenceBatch
+from geotoken.model.config import ModelConfig
+from geotoken.model.grid import ELSEWHERE, Corners, leaf_centers, side_before
 from geotoken.tokens import TokenScheme
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
@@ -76,6 +81,33 @@ class StepInput:
     """Next token of every item of the row's photo, shape (R, E)."""
     match: Bools
     """Whether the item begins with the row's tokens, shape (R, E)."""
+    offset: Singles
+    """Each item from the lower corner of the row's cell in sides of the cell, shape (R, E, 2); `ELSEWHERE` if
+    not on its face, and where there is no cell yet. Shape (R, 0, 2) if the head does not read it."""
+    orientation: Ints
+    """Orientation of the row's cell, shape (R,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPlaces:
+    """Where the items of every photo lie, for heads that ask how far off they are."""
+
+    face: Ints
+    """Face, shape (photos, E); -1 where there is no item."""
+    center: Floats
+    """Center of the item's leaf on its face, shape (photos, E, 2)."""
+
+    @classmethod
+    def of(cls, scheme: TokenScheme, item_tokens: Ints, item_mask: Bools) -> "ItemPlaces":
+        """Places of items, shapes (photos, E, T) and (photos, E)."""
+        face, center = leaf_centers(scheme, item_tokens)
+        return cls(np.where(item_mask, face, -1), center)
+
+    def offset(self, photo: Ints, corners: Corners, side: float) -> Singles:
+        """Items of each row's photo from the corner of its cell, as in `StepInput`."""
+        offset = (self.center[photo] - corners.corner[:, None]) / side
+        offset[self.face[photo] != corners.face[:, None]] = ELSEWHERE
+        return offset.astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -94,10 +126,20 @@ class PrefixCache:
     """Whether an item of evidence begins with the row's tokens, shape (R, E)."""
     store: NodeStore
     """Keys and values of the nodes; shared by caches that came from one another."""
+    places: ItemPlaces | None = None
+    """Where the items lie, if the head asks."""
+    corners: Corners | None = None
+    """The cell of each row, R of them; None while the rows are empty, or if the head does not ask."""
 
     @classmethod
     def empty(
-        cls, scheme: TokenScheme, item_tokens: Ints, item_mask: Bools, store: NodeStore
+        cls,
+        scheme: TokenScheme,
+        item_tokens: Ints,
+        item_mask: Bools,
+        store: NodeStore,
+        *,
+        places: ItemPlaces | None = None,
     ) -> "PrefixCache":
         """One empty hypothesis a photo.
 
@@ -106,13 +148,14 @@ class PrefixCache:
             item_tokens: Tokens of the items of every photo, shape (B, E, T).
             item_mask: Whether there is such an item, shape (B, E).
             store: An empty store.
+            places: Where the items lie, if the head asks.
 
         Returns:
             The cache.
         """
         num_photos = len(item_mask)
         photo = np.arange(num_photos, dtype=np.int64)
-        return cls(scheme, item_tokens, photo, np.empty((num_photos, 0), np.int64), item_mask, store)
+        return cls(scheme, item_tokens, photo, np.empty((num_photos, 0), np.int64), item_mask, store, places)
 
     @property
     def num_rows(self) -> int:
@@ -133,7 +176,14 @@ class PrefixCache:
         # An empty hypothesis has no nodes to share: a store of its own is freed when its search is over.
         store = self.store if self.num_tokens else self.store.new()
         return PrefixCache(
-            self.scheme, self.item_tokens, self.photo[rows], self.nodes[rows], self.match[rows], store
+            self.scheme,
+            self.item_tokens,
+            self.photo[rows],
+            self.nodes[rows],
+            self.match[rows],
+            store,
+            self.places,
+            None if self.corners is None else self.corners.take(rows),
         )
 
     def advance(self, tokens: Ints | None) -> StepInput:
@@ -157,6 +207,7 @@ class PrefixCache:
             self.match = self.match & (self.item_tokens[self.photo, :, position - 1] == tokens[:, None])
         new = self.store.reserve(self.num_rows, self.scheme.length - position)
         self.nodes = np.concatenate([self.nodes, np.arange(new.start, new.stop)[:, None]], axis=1)
+        offset, orientation = self._locate(tokens, position)
         photos, pad, slot = _slots(self.photo)
         return StepInput(
             position=position,
@@ -168,7 +219,38 @@ class PrefixCache:
             slot=slot,
             copied=self.item_tokens[self.photo, :, position],
             match=self.match,
+            offset=offset,
+            orientation=orientation,
         )
+
+    def _locate(self, tokens: Ints | None, position: int) -> tuple[Singles, Ints]:
+        """Follow the rows to their new cells, in place; `offset` and `orientation` of `StepInput`."""
+        num_items = 0 if self.places is None else self.item_tokens.shape[1]
+        if tokens is None or self.places is None:
+            nowhere = np.full((self.num_rows, num_items, 2), ELSEWHERE, dtype=np.float32)
+            return nowhere, np.zeros(self.num_rows, dtype=np.int64)
+        size = self.scheme.group_size
+        if self.corners is None:
+            self.corners = Corners.of_faces(tokens)
+        else:
+            self.corners = self.corners.child(tokens, size, position - 1)
+        offset = self.places.offset(self.photo, self.corners, side_before(size, position))
+        return offset, self.corners.orientation
+
+
+def item_places(config: ModelConfig, batch: EvidenceBatch) -> ItemPlaces | None:
+    """Where the items of a batch lie, if the model's head asks.
+
+    Args:
+        config: The model.
+        batch: Its evidence.
+
+    Returns:
+        The places, or None.
+    """
+    if config.head != "kernel":
+        return None
+    return ItemPlaces.of(config.scheme, batch.item_tokens, batch.item_mask)
 
 
 def embedding_offsets(scheme: TokenScheme) -> Ints:

@@ -17,8 +17,9 @@ LAYOUTS: Final = ("full", "pooled")
 """Each vector and token of a neighbor a position of its own, or one position a neighbor."""
 NORMS: Final = ("post", "pre")
 """Layer normalisation after each residual sum (Vaswani et al. 2017), or before each sublayer."""
-HEADS: Final = ("generator", "pointer")
-"""Next tokens from a linear layer a position, or mixed with a copy of consistent evidence."""
+HEADS: Final = ("generator", "pointer", "kernel")
+"""Next tokens from a linear layer a position; mixed with a copy of consistent evidence; or with densities
+around the evidence."""
 
 _COUNTS: Final = {
     "width": 1,
@@ -29,7 +30,13 @@ _COUNTS: Final = {
     "num_neighbors": 1,
     "num_guesses": 0,
 }
-_SWITCHES: Final = ("scale_queries", "rank_embedding", "modality_embedding", "similarity_embedding")
+_SWITCHES: Final = (
+    "scale_queries",
+    "rank_embedding",
+    "modality_embedding",
+    "similarity_embedding",
+    "relative_similarity",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,8 @@ class ModelConfig:
     """Whether the kind of each position is told."""
     similarity_embedding: bool = True
     """Whether a neighbor's similarity is told where it is known."""
+    relative_similarity: bool = False
+    """Whether it is told too how a neighbor's similarity stands among those of the photo's neighbors."""
     head: str = "generator"
     """One of `HEADS`."""
 
@@ -120,6 +129,11 @@ class ModelConfig:
     def vocabulary_size(self) -> int:
         """Tokens at the position that has most, V."""
         return max(self.scheme.vocabulary_sizes)
+
+    @property
+    def has_items(self) -> bool:
+        """Whether the head looks at the items themselves."""
+        return self.head != "generator"
 
     @property
     def head_width(self) -> int:

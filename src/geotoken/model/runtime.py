@@ -17,8 +17,9 @@ from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
 from geotoken.model.base import Singles, TransformerMemory, TransformerModel
 from geotoken.model.batch import collate
-from geotoken.model.cache import NodeStore, StepInput
+from geotoken.model.cache import NodeStore, StepInput, item_places
 from geotoken.model.config import ModelConfig
+from geotoken.model.grid import WIDTHS_KM
 
 CONFIG_FILE: Final = "model.json"
 ENCODER_FILE: Final = "encoder.onnx"
@@ -33,7 +34,8 @@ _NEVER: Final = np.float32(-1e9)  # added to the score of a position that is not
 def memory_names(config: ModelConfig) -> list[str]:
     """Names of what the encoder gives and the decoder reads: keys and values a layer, the mask, the items."""
     layers = range(config.num_decoder_layers)
-    items = ["item_keys"] if config.head == "pointer" else []
+    items = ["item_keys"] if config.has_items else []
+    items += ["item_shift"] if config.head == "kernel" else []
     return [*(f"key_{i}" for i in layers), *(f"value_{i}" for i in layers), "mask", *items]
 
 
@@ -133,8 +135,10 @@ class OnnxModel(TransformerModel[OnnxMemory]):
             name: np.empty(heads, np.float32) for name in names[: 2 * config.num_decoder_layers]
         }
         memory["mask"] = np.empty((num_photos, 1, 1, positions), dtype=np.bool_)
-        if config.head == "pointer":
+        if config.has_items:
             memory["item_keys"] = np.empty((num_photos, num_items, config.width), dtype=np.float32)
+        if config.head == "kernel":
+            memory["item_shift"] = np.empty((num_photos, num_items, len(WIDTHS_KM), 2), dtype=np.float32)
         inputs = {n: np.ascontiguousarray(a) for n, a in batch.arrays().items() if n in self._encoder_inputs}
         for start in range(0, num_photos, ENCODED_TOGETHER):
             part = slice(start, start + ENCODED_TOGETHER)
@@ -144,7 +148,7 @@ class OnnxModel(TransformerModel[OnnxMemory]):
                 {n: a[part] for n, a in memory.items()},
             )
         store = OnnxStore(config.num_decoder_layers, config.width)
-        return OnnxMemory(batch, config.scheme, store, memory)
+        return OnnxMemory(batch, config.scheme, store, item_places(config, batch), memory)
 
     def _score(self, given: StepInput, memory: OnnxMemory, store: NodeStore) -> Singles:
         assert isinstance(store, OnnxStore)
@@ -171,6 +175,8 @@ def _step_arrays(given: StepInput) -> dict[str, NDArray[Any]]:
         "slot": given.slot,
         "copied": np.ascontiguousarray(given.copied),
         "match": np.ascontiguousarray(given.match),
+        "offset": given.offset,
+        "orientation": np.ascontiguousarray(given.orientation),
         "nodes": np.ascontiguousarray(past),
         "absent": np.full(max(given.position, 1), _NEVER if empty else 0.0, dtype=np.float32),
     }

@@ -19,6 +19,13 @@ KINDS = {
         "head": "pointer",
     },
     "pooled": {"modalities": (("image", 8), ("text", 6)), "num_neighbors": 5, "num_guesses": 2},
+    "kernel": {
+        "modalities": (("image", 8),),
+        "num_neighbors": 5,
+        "num_guesses": 2,
+        "relative_similarity": True,
+        "head": "kernel",
+    },
     "pointer": {"num_neighbors": 5, "num_guesses": 2, "head": "pointer"},
 }
 

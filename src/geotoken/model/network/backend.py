@@ -20,7 +20,7 @@ from geotoken.errors import InputError
 from geotoken.evidence import Evidence
 from geotoken.model.base import Singles, TransformerMemory, TransformerModel
 from geotoken.model.batch import collate
-from geotoken.model.cache import NodeStore, StepInput
+from geotoken.model.cache import NodeStore, StepInput, item_places
 from geotoken.model.network.packed import can_pack, pack_linears
 from geotoken.model.network.transformer import GeoTokenModel, Memory, StepTensors
 
@@ -129,7 +129,7 @@ class TorchModel(TransformerModel[TorchMemory]):
         encoded = self.network.encode(arrays, complete=batch.complete)
         config = self.config
         store = TorchStore(config.num_decoder_layers, config.width, self.network.head_weight)
-        return TorchMemory(batch, config.scheme, store, encoded)
+        return TorchMemory(batch, config.scheme, store, item_places(config, batch), encoded)
 
     @torch.inference_mode()
     def _score(self, given: StepInput, memory: TorchMemory, store: NodeStore) -> Singles:
@@ -154,4 +154,6 @@ class TorchModel(TransformerModel[TorchMemory]):
             slot=self._tensor(given.slot),
             copied=self._tensor(given.copied),
             match=self._tensor(given.match),
+            offset=self._tensor(given.offset),
+            orientation=self._tensor(given.orientation),
         )

@@ -36,6 +36,8 @@ class EvidenceEmbedding(nn.Module):
             self.rank = nn.Embedding(config.num_neighbors + 1, width)
         if config.similarity_embedding:
             self.similarity = nn.Linear(2, width, bias=False)
+        if config.relative_similarity:
+            self.standing = nn.Linear(2, width, bias=False)
         if config.modality_embedding:  # of a query's vectors, a neighbor's, then a neighbor and a guess
             self.kind = nn.Embedding(2 * num_modalities + 2, width)
         if config.num_guesses:
@@ -86,6 +88,9 @@ class EvidenceEmbedding(nn.Module):
         if self.config.similarity_embedding:
             known = arrays["item_similarity_known"].to(dtype)
             about = about + self.similarity(torch.stack([arrays["item_similarity"].to(dtype), known], dim=-1))
+        if self.config.relative_similarity:
+            standing = relative(arrays["item_similarity"].to(dtype), arrays["item_similarity_known"])
+            about = about + self.standing(standing)
         if self.config.num_guesses:
             weight = arrays["item_log_weight"].to(dtype)[..., None]
             about = about + self.guess(arrays["item_kind"]) + self.guess_weight(weight)
@@ -117,3 +122,23 @@ class EvidenceEmbedding(nn.Module):
         mask = arrays["item_mask"][..., None].expand(-1, -1, self.config.scheme.length)
         present = torch.cat([arrays["item_present"], mask], dim=2)
         return x.flatten(1, 2), present.flatten(1, 2)
+
+
+def relative(similarity: Tensor, known: Tensor) -> Tensor:
+    """How similarities stand among those of the photo's neighbors.
+
+    Cosines of image vectors fill a narrow band, whose place and width differ from photo to photo.
+
+    Args:
+        similarity: Similarities, shape (B, E).
+        known: Whether each is known, shape (B, E), bool.
+
+    Returns:
+        Distance above the mean of the photo's neighbors, in twentieths and in standard deviations, shape
+        (B, E, 2); 0 where not known.
+    """
+    share = known.to(similarity.dtype)
+    share = share / share.sum(dim=1, keepdim=True).clamp_min(1)
+    above = (similarity - (similarity * share).sum(dim=1, keepdim=True)) * known
+    deviation = (above.square() * share).sum(dim=1, keepdim=True).sqrt()
+    return torch.stack([20 * above, above / deviation.clamp_min(1e-4)], dim=-1)

@@ -42,10 +42,13 @@ _STEP_AXES: Final = {
     "slot": {0: "rows"},
     "copied": {0: "rows", 1: "items"},
     "match": {0: "rows", 1: "items"},
+    "offset": {0: "rows", 1: "items"},
+    "orientation": {0: "rows"},
     "nodes": {0: "rows", 1: "past"},
     "absent": {0: "past"},
     "mask": {0: "photos", 3: "positions"},
     "item_keys": {0: "photos", 1: "items"},
+    "item_shift": {0: "photos", 1: "items"},
     "log_probs": {0: "rows"},
 }
 
@@ -160,7 +163,7 @@ class _Encoder(nn.Module):
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         memory = self.network.encode(dict(zip(self.names, arrays, strict=True)))
-        items = () if memory.item_keys is None else (memory.item_keys,)
+        items = _item_arrays(memory)
         assert memory.mask is not None
         return (*memory.keys, *memory.values, memory.mask, *items)
 
@@ -181,6 +184,7 @@ class _DecoderStep(nn.Module):
             [given[name] for name in names[num_layers : 2 * num_layers]],
             given["mask"],
             given.get("item_keys"),
+            given.get("item_shift"),
         )
         fields = StepTensors(**{name: given[name] for name in StepTensors.__slots__})
         new: list[Tensor] = []
@@ -209,8 +213,8 @@ def _export_encoder(network: GeoTokenModel, path: Path) -> None:
     axes = {name: {0: "photos"} | ({1: "items"} if name.startswith("item_") else {}) for name in arrays}
     outputs = memory_names(config)
     for name in outputs:
-        axes[name] = {0: "photos"} | ({1: "items"} if name == "item_keys" else {})
-        if name != "item_keys":
+        axes[name] = {0: "photos"} | ({1: "items"} if name.startswith("item_") else {})
+        if not name.startswith("item_"):
             axes[name] |= {3 if name == "mask" else 2: "positions"}
     torch.onnx.export(
         _Encoder(network, list(arrays)),
@@ -228,8 +232,8 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
     config = network.config
     num_rows, num_past = 5, 2
     memory = network.encode(_example(config))
-    items = () if memory.item_keys is None else (memory.item_keys,)
-    num_items = 1 if memory.item_keys is None else memory.item_keys.shape[1]
+    items = _item_arrays(memory)
+    num_items = items[0].shape[1] if items else 1
     assert memory.mask is not None
     names = memory_names(config)
     given = {
@@ -239,6 +243,8 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
         "slot": torch.tensor([0, 1, 2, 3, 4]),
         "copied": torch.zeros(num_rows, num_items, dtype=torch.long),
         "match": torch.ones(num_rows, num_items, dtype=torch.bool),
+        "offset": torch.rand(num_rows, num_items, 2),
+        "orientation": torch.arange(num_rows) % 4,
         "nodes": torch.arange(num_rows * num_past).view(num_rows, num_past),
         "absent": torch.zeros(num_past),
         **dict(zip(names, (*memory.keys, *memory.values, memory.mask, *items), strict=True)),
@@ -265,6 +271,11 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
         opset_version=_OPSET,
         dynamo=False,
     )
+
+
+def _item_arrays(memory: Memory) -> tuple[Tensor, ...]:
+    """What the memory holds of the items, in the order of `memory_names`."""
+    return tuple(array for array in (memory.item_keys, memory.item_shift) if array is not None)
 
 
 def _example(config: ModelConfig) -> dict[str, Tensor]:

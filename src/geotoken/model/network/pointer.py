@@ -55,10 +55,24 @@ class Pointer(nn.Module):
         vocabulary = torch.arange(log_probs.shape[-1], device=copied.device)
         chosen = (copied[..., None] == vocabulary).to(weights.dtype)  # (..., E, V)
         copy = (weights[..., None] * chosen).sum(dim=-2).clamp_min(_TINY).log()
+        return self.blend(log_probs, x, copy, match.any(dim=-1, keepdim=True))
+
+    def blend(self, log_probs: Tensor, x: Tensor, copy: Tensor, known: Tensor) -> Tensor:
+        """Mix the generator's distribution with another by the gate.
+
+        Args:
+            log_probs: The generator's log-probabilities, shape (..., V), float32, finite.
+            x: State of each hypothesis, shape (..., D).
+            copy: The other log-probabilities, shape (..., V), float32, finite.
+            known: Whether there is another, shape (..., 1), bool.
+
+        Returns:
+            Log-probabilities, shape (..., V), float32.
+        """
         gate = self.gate(x).float()  # (..., 1)
         one, other = log_probs + logsigmoid(-gate), copy + logsigmoid(gate)
         mixed = torch.maximum(one, other) + torch.log1p(torch.exp(-(one - other).abs()))  # logaddexp
-        return torch.where(match.any(dim=-1, keepdim=True), mixed, log_probs)
+        return torch.where(known, mixed, log_probs)
 
 
 def consistent(tokens: Tensor, item_tokens: Tensor, item_mask: Tensor) -> Tensor:

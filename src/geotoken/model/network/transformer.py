@@ -6,7 +6,7 @@ R hypotheses, W slots of a photo.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from geotoken.model.cache import embedding_offsets
 from geotoken.model.config import ModelConfig
+from geotoken.model.grid import ELSEWHERE
 from geotoken.model.network.embedding import EvidenceEmbedding
+from geotoken.model.network.kernel import KernelPointer
 from geotoken.model.network.layers import DecoderLayer, EncoderLayer, sinusoid
 from geotoken.model.network.pointer import Pointer, consistent
 
@@ -31,6 +33,8 @@ class Memory:
     """Whether there is evidence, shape (B, 1, 1, P), bool; None if there is everywhere."""
     item_keys: Tensor | None
     """What the pointer compares with, shape (B, E, D); None without one."""
+    item_shift: Tensor | None = None
+    """From items to their kernels, shape (B, E, S, 2), see `KernelPointer.shift`; None without kernels."""
 
     def take(self, photos: slice) -> "Memory":
         """The memory of some photos; nothing is copied."""
@@ -39,6 +43,7 @@ class Memory:
             [v[photos] for v in self.values],
             None if self.mask is None else self.mask[photos],
             None if self.item_keys is None else self.item_keys[photos],
+            None if self.item_shift is None else self.item_shift[photos],
         )
 
 
@@ -58,6 +63,10 @@ class StepTensors:
     """Next token of every item of the row's photo, shape (R, E)."""
     match: Tensor
     """Whether the item begins with the row's tokens, shape (R, E), bool."""
+    offset: Tensor
+    """Each item from the corner of the row's cell, shape (R, E, 2), float32; read by the head `kernel`."""
+    orientation: Tensor
+    """Orientation of the row's cell, shape (R,); read by the head `kernel`."""
 
 
 class GeoTokenModel(nn.Module):
@@ -83,7 +92,8 @@ class GeoTokenModel(nn.Module):
         self.decoder_norm = nn.LayerNorm(width)
         self.head_weight = nn.Parameter(torch.empty(length, config.vocabulary_size, width))
         self.head_bias = nn.Parameter(torch.zeros(length, config.vocabulary_size))
-        self.pointer = Pointer(config) if config.head == "pointer" else None
+        kinds = {"pointer": Pointer, "kernel": KernelPointer}
+        self.pointer = kinds[config.head](config) if config.has_items else None
 
         self.offsets: Tensor
         self.positions: Tensor
@@ -117,7 +127,11 @@ class GeoTokenModel(nn.Module):
         Returns:
             The memory.
         """
-        return self.remember(*self.read(arrays, complete=complete))
+        memory = self.remember(*self.read(arrays, complete=complete))
+        if isinstance(self.pointer, KernelPointer):
+            shift = self.pointer.shift(arrays["item_tokens"], arrays["item_mask"])
+            memory = replace(memory, item_shift=shift)
+        return memory
 
     def read(self, arrays: Mapping[str, Tensor], *, complete: bool = False) -> tuple[Tensor, Tensor | None]:
         """Run the encoder alone.
@@ -180,7 +194,11 @@ class GeoTokenModel(nn.Module):
             scores = self.pointer.query(x) @ memory.item_keys.transpose(1, 2)  # (B, T, E)
             item_tokens = arrays["item_tokens"][..., :length]
             match = consistent(tokens, item_tokens, arrays["item_mask"])
-            log_probs = self.pointer.mix(log_probs, x, scores, item_tokens.transpose(1, 2), match)
+            copied = item_tokens.transpose(1, 2)
+            if isinstance(self.pointer, KernelPointer):
+                log_probs = self._spread(log_probs, x, scores, tokens, memory, arrays, match)
+            else:
+                log_probs = self.pointer.mix(log_probs, x, scores, copied, match)
         return log_probs.masked_fill(~possible, -torch.inf)
 
     def step(
@@ -219,8 +237,45 @@ class GeoTokenModel(nn.Module):
             queries = queries.view(given.pad.shape[0], given.pad.shape[1], x.shape[-1])
             scores = (queries @ memory.item_keys.transpose(1, 2)).flatten(0, 1)  # (B * W, E)
             scores = scores.index_select(0, given.slot)
-            log_probs = self.pointer.mix(log_probs, x, scores, given.copied, given.match)
+            mixed = self.pointer.mix(log_probs, x, scores, given.copied, given.match)
+            if isinstance(self.pointer, KernelPointer) and memory.item_shift is not None:
+                side = self.pointer.sides.index_select(0, given.position)
+                photo = given.slot // given.pad.shape[1]
+                shift = memory.item_shift.index_select(0, photo) / side  # (R, E, S, 2)
+                offset = given.offset[:, :, None] + shift
+                around, near = self.pointer.spread(x, scores, offset, given.orientation, side)
+                soft = self.pointer.blend(log_probs, x, around, near)
+                mixed = torch.where(given.position == 0, mixed, soft)
+            log_probs = mixed
         return log_probs.masked_fill(~possible, -torch.inf)
+
+    def _spread(
+        self,
+        log_probs: Tensor,
+        x: Tensor,
+        scores: Tensor,
+        tokens: Tensor,
+        memory: Memory,
+        arrays: Mapping[str, Tensor],
+        match: Tensor,
+    ) -> Tensor:
+        """`KernelPointer` along whole sequences: shapes as in `decode` and (B, T, ...); gives (B, T, V)."""
+        pointer, shift = self.pointer, memory.item_shift
+        assert isinstance(pointer, KernelPointer)
+        assert shift is not None
+        first = slice(0, 1)
+        copied = arrays["item_tokens"][..., first].transpose(1, 2)
+        face = pointer.mix(log_probs[:, first], x[:, first], scores[:, first], copied, match[:, first])
+        if tokens.shape[1] == 1:
+            return face
+        corner, orientation = pointer.walk(tokens[:, :-1])  # of the cells whose children are scored
+        items = pointer.walk(arrays["item_tokens"])[0][..., -1, :] + pointer.leaf_side / 2  # (B, E, 2)
+        side = pointer.sides[1 : tokens.shape[1]]
+        offset = (items[:, None] - corner[:, :, None]) / side.double()[:, None, None]  # (B, T - 1, E, 2)
+        offset = offset.masked_fill(~match[:, 1:2, :, None], ELSEWHERE).float()
+        offset = offset[..., None, :] + shift[:, None] / side[:, None, None, None]  # (B, T - 1, E, S, 2)
+        around, near = pointer.spread(x[:, 1:], scores[:, 1:], offset, orientation, side)
+        return torch.cat([face, pointer.blend(log_probs[:, 1:], x[:, 1:], around, near)], dim=1)
 
     def _items(self, x: Tensor) -> Tensor:
         """One vector for each item out of the encoder's positions: shape (B, P, D) becomes (B, E, D)."""

@@ -87,6 +87,7 @@ def test_every_weight_learns(make_config, evidence, tensors, kind):
     network = GeoTokenModel(config)
     arrays = tensors(evidence(config), config)
     tokens = arrays["item_tokens"][:, 0]  # so that there is something to copy
+    arrays["item_tokens"][:, 1, :2] = tokens[:, :2]  # and other items near it
     log_probs = network.decode(tokens, network.encode(arrays), arrays)
     (-log_probs.gather(2, tokens[..., None])).mean().backward()
     silent = [
