@@ -1,0 +1,114 @@
+"""`embed --engine ray`: photos to a feature store, a shard a block.
+
+Owns what a worker does with a block; must not know how blocks are spread or kept.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geotoken.errors import InputError
+from geotoken.features.embed import BATCH_ITEMS, EmbeddedShard, EmbedReport, check_modalities
+from geotoken.features.shard import CREDIT_COLUMNS, TEXT_COLUMNS, row_key, write_features, write_table
+from geotoken.features.store import FORMAT_VERSION, KIND
+from geotoken.images.embed import ImageEncoder
+from geotoken.scale.plan import Plan, block_items
+from geotoken.scale.run import Job, ScaleReport, run_job
+
+MakeEncoders = Callable[[], Mapping[str, ImageEncoder]]
+"""Loads the encoders of a worker, by name of the modality; sent to workers, so it holds no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class _MakeWorker:
+    make_encoders: MakeEncoders
+    split: str | None
+
+    def __call__(self) -> "_EmbedWorker":
+        return _EmbedWorker(self.make_encoders(), self.split)
+
+
+class _EmbedWorker:
+    """Encoders of one process."""
+
+    def __init__(self, encoders: Mapping[str, ImageEncoder], split: str | None) -> None:
+        self._encoders = encoders
+        self._split = split
+
+    def do(self, content: bytes, folder: Path, stem: str) -> dict[str, Any]:
+        known: set[str] = set()
+
+        def is_new(row_id: str) -> bool:
+            before = len(known)
+            known.add(row_id)
+            return len(known) > before
+
+        shard = EmbeddedShard(self._encoders, self._split, is_new)
+        with ExitStack() as block:
+            remaining = block_items(content, block)
+            while items := list(islice(remaining, BATCH_ITEMS)):
+                shard.add(items)
+        keys = np.array([row_key(row["id"]) for row in shard.rows], dtype=np.int64)
+        write_table(folder / f"{stem}.parquet", keys, shard.rows)
+        for name, vectors in shard.vectors().items():
+            write_features(folder / f"{stem}.{name}.safetensors", keys, vectors)
+        return {"num_rows": len(shard.rows), "failures": [asdict(one) for one in shard.failures]}
+
+
+def embed_on_ray(
+    plan: Plan,
+    make_encoders: MakeEncoders,
+    out: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    num_workers: int | None = None,
+    num_gpus: float = 0,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> EmbedReport:
+    """Make a feature store on Ray; its rows are those that `geotoken.features.embed_source` makes.
+
+    Args:
+        plan: The photos in blocks; each becomes a shard.
+        make_encoders: Loads the encoders; called here once, and in every worker.
+        out: The folder to make, by path or URI; a store once its `manifest.json` is there.
+        split: Split of the rows for which the source says none.
+        num_workers: Workers; one a CPU of the cluster when None.
+        num_gpus: GPUs that each of them needs.
+        resume: Whether to go on with an unfinished store, or to take a finished one of the same making.
+        progress: Called with (shards done, shards in all).
+
+    Returns:
+        How many rows there are, and what was left out and why.
+
+    Raises:
+        InputError: No photo could be used, or something else is at `out`.
+        ArtifactError: The store cannot be written.
+    """
+    encoders = make_encoders()
+    check_modalities(encoders, 1)
+    made_by = {name: [one.dim, one.name, one.dtype] for name, one in encoders.items()}
+    job = Job(
+        kind=KIND,
+        format_version=FORMAT_VERSION,
+        make_worker=_MakeWorker(make_encoders, split),
+        settings={"split": split, "encoders": made_by, "as": "queries"},
+        manifest={
+            "modalities": {name: {"dim": one.dim, "encoder": one.name} for name, one in encoders.items()},
+            "columns": [*TEXT_COLUMNS, *CREDIT_COLUMNS],
+        },
+        num_gpus=num_gpus,
+    )
+    del encoders
+    report: ScaleReport = run_job(plan, job, out, num_workers=num_workers, resume=resume, progress=progress)
+    failed = report.failures
+    if not report.num_rows:
+        reason = f"; the first, {failed[0].image}: {failed[0].reason}" if failed else ""
+        raise InputError(f"none of the {len(failed)} photos of the source can be used{reason}")
+    return EmbedReport(report.num_rows, failed)
