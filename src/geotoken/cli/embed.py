@@ -3,13 +3,15 @@
 Owns its flags and messages; must not know how stores are kept.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geotoken.cli.errors import exit_after_batch, exit_codes, print_error
-from geotoken.cli.options import DEFAULT_MODEL, Debug, Json, Offline
+from geotoken.cli.options import DEFAULT_MODEL, SCALE, Debug, Engine, Json, Offline, check_engine
+from geotoken.errors import InputError
 
 if TYPE_CHECKING:
     from geotoken.images.embed import ImageEncoder
@@ -23,7 +25,7 @@ def embed(
             help="Folder of photos with GPS, CSV with image, lat, lng, GeoJSON, .tar files, or a data set.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="The feature store to make.")],
+    out: Annotated[str, typer.Option("--out", metavar="STORE", help="The feature store to make.")],
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,6 +87,17 @@ def embed(
     shard_size: Annotated[
         int, typer.Option("--shard-size", metavar="N", help="Photos in one shard: what a kill loses at most.")
     ] = 8192,
+    engine: Engine = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Workers of --engine ray.",
+            show_default="one a CPU",
+            rich_help_panel=SCALE,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", metavar="", help="Go on where the same command was stopped.")
     ] = False,
@@ -98,23 +111,58 @@ def embed(
         from geotoken.cli.terminal import ProgressBar, print_json
         from geotoken.features import embed_source, open_items
 
-        opened = open_items(source, layout=layout, images=images)
-        encoders = _encoders(models, backbones, (device, dtype), offline)
+        load = partial(_encoders, models, backbones, (device, dtype), offline)
         with ProgressBar("Embedding") as bar:
-            report = embed_source(
-                opened, encoders, out, resume=resume, split=split, shard_items=shard_size, progress=bar.set
-            )
+            if check_engine(engine):
+                _check_ray(layout, images)
+                from geotoken.scale import embed_on_ray, plan_photos
+
+                plan = plan_photos([source], block_photos=shard_size)
+                on_gpu = device is not None and device.startswith("cuda")
+                report = embed_on_ray(
+                    plan, partial(load, num_threads=1), out, split=split, num_workers=workers,
+                    num_gpus=int(on_gpu), resume=resume, progress=bar.set,
+                )  # fmt: skip
+            else:
+                _check_local(workers)
+                opened = open_items(source, layout=layout, images=images)
+                report = embed_source(
+                    opened, load(), Path(out), resume=resume, split=split, shard_items=shard_size,
+                    progress=bar.set,
+                )  # fmt: skip
         for error in report.failures:
             print_error(f"{error.image}: {error.reason}")
         if json:
             failures = [{"image": one.image, "reason": one.reason} for one in report.failures]
-            dims = {name: one.dim for name, one in encoders.items()}
-            print_json({"folder": str(out), "num_rows": report.num_rows, "dims": dims, "errors": failures})
+            print_json({"folder": out, "num_rows": report.num_rows, "dims": report.dims, "errors": failures})
         else:
-            kinds = ", ".join(f"{name} ({one.dim} numbers)" for name, one in encoders.items())
+            kinds = ", ".join(f"{name} ({dim} numbers)" for name, dim in report.dims.items())
             photos = words.plural(report.num_rows, "photo")
             print(words.printable(f"{photos} in the feature store {out}: {kinds}"))
         exit_after_batch(report.num_rows + len(report.failures), len(report.failures))
+
+
+def _check_ray(layout: str, images: Path | None) -> None:
+    """Refuse what Ray does not read.
+
+    Raises:
+        InputError: It is a published data set.
+    """
+    if layout not in ("auto", "photos", "webdataset") or images is not None:
+        raise InputError(
+            f"--engine ray reads folders, manifests and tars, not --layout {layout} or --images; list the "
+            "photos of a data set in a CSV with image, lat, lng, owner, split"
+        )
+
+
+def _check_local(workers: int | None) -> None:
+    """Refuse a flag that only Ray has a use for.
+
+    Raises:
+        InputError: It was given.
+    """
+    if workers is not None:
+        raise InputError("--workers is for --engine ray; leave it out")
 
 
 def _encoders(
@@ -122,6 +170,7 @@ def _encoders(
     backbones: list[str] | None,
     options: tuple[str | None, str | None],
     offline: bool,
+    num_threads: int | None = None,
 ) -> "dict[str, ImageEncoder]":
     """Encoders by modality.
 
@@ -130,7 +179,6 @@ def _encoders(
     """
     from geotoken.artifact import find_model
     from geotoken.backbones import load_backbone, load_encoder
-    from geotoken.errors import InputError
 
     if not models and not backbones:
         models = [DEFAULT_MODEL]
@@ -147,9 +195,12 @@ def _encoders(
                 f"two encoders make the modality {name!r}; name them, as in --backbone look=dinov2"
             )
         if is_backbone:
-            encoders[name] = load_backbone(what, device=device, dtype=dtype, offline=offline)
+            encoders[name] = load_backbone(
+                what, device=device, dtype=dtype, num_threads=num_threads, offline=offline
+            )
         else:
-            encoders[name] = load_encoder(find_model(what, offline=offline) / "encoder")
+            folder = find_model(what, offline=offline)
+            encoders[name] = load_encoder(folder / "encoder", num_threads=num_threads)
     return encoders
 
 

@@ -38,6 +38,8 @@ class EmbedReport:
     """Rows of the store."""
     failures: list[BuildError]
     """Photos that could not be used, in order."""
+    dims: dict[str, int]
+    """Length D of the vectors of each modality."""
 
 
 def embed_source(
@@ -98,7 +100,7 @@ def embed_source(
         raise InputError(f"none of the {len(failed)} photos of the source can be used{reason}")
     if not writer.is_finished:
         writer.finish()
-    return EmbedReport(num_rows, failed)
+    return EmbedReport(num_rows, failed, {name: one.dim for name, one in encoders.items()})
 
 
 class EmbeddedShard:

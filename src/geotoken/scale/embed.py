@@ -105,10 +105,11 @@ def embed_on_ray(
         },
         num_gpus=num_gpus,
     )
-    del encoders
+    dims = {name: one.dim for name, one in encoders.items()}
+    del encoders  # the workers have their own
     report: ScaleReport = run_job(plan, job, out, num_workers=num_workers, resume=resume, progress=progress)
     failed = report.failures
     if not report.num_rows:
         reason = f"; the first, {failed[0].image}: {failed[0].reason}" if failed else ""
         raise InputError(f"none of the {len(failed)} photos of the source can be used{reason}")
-    return EmbedReport(report.num_rows, failed)
+    return EmbedReport(report.num_rows, failed, dims)

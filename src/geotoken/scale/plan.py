@@ -6,10 +6,11 @@ Owns sources on any filesystem and cutting them into blocks; must not know what 
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import pyarrow
@@ -52,13 +53,15 @@ class Plan:
     """Equal for two plans of the same blocks."""
 
 
-def plan_photos(sources: Sequence[str | PurePath], *, block_photos: int) -> Plan:
+def plan_photos(sources: Sequence[str | PurePath], *, block_photos: int, full_names: bool = False) -> Plan:
     """Find photos and cut them into blocks; no photo is read.
 
     Args:
         sources: Each a folder of photos or of tars, a photo, a WebDataset tar, or a manifest (`MANIFESTS`);
             by path or URI. A tar is a block of its own.
         block_photos: Photos in one block at most, at least 1.
+        full_names: Whether a photo of a folder is called by its path, as it is given or found, and not by the
+            path below the folder.
 
     Returns:
         The plan. The files of a folder are taken in the order of their names.
@@ -72,7 +75,7 @@ def plan_photos(sources: Sequence[str | PurePath], *, block_photos: int) -> Plan
     photos: list[dict[str, Any]] = []
     known: set[int] = set()
     for source in sources:
-        for one in _entries(place_of(source)):
+        for one in _entries(place_of(source), os.fspath(source) if full_names else ""):
             key = row_key(one.get("id") or PurePath(one["tar"]).stem)
             if key in known and "tar" in one:
                 raise InputError(f"there are two tars of the name of {one['tar']}; rename one")
@@ -161,8 +164,8 @@ def _item(one: Mapping[str, Any], stack: ExitStack) -> Item:
     )
 
 
-def _entries(source: Place) -> Iterator[dict[str, Any]]:
-    """Photos, and tars, of one source.
+def _entries(source: Place, given: str) -> Iterator[dict[str, Any]]:
+    """Photos, and tars, of one source; `given` is what photos are called by, or nothing.
 
     Raises:
         InputError: It does not exist, cannot be read, lacks what is needed, or is empty.
@@ -172,8 +175,14 @@ def _entries(source: Place) -> Iterator[dict[str, Any]]:
         raise InputError(f"{source.uri} does not exist; give a folder, a photo, a .tar, a .csv or a .parquet")
     if kind == "file" and suffix in MANIFESTS:
         yield from _manifest(source, suffix)
+    elif kind == "file" and suffix == ".tar":
+        yield {"tar": source.uri, "bytes": _size(source)}
+    elif kind == "file" and suffix in SUFFIXES:
+        yield {"image": source.uri, "id": given or source.name}
     elif kind == "file":
-        yield {"tar": source.uri, "bytes": _size(source)} if suffix == ".tar" else _photo(source, source.uri)
+        raise InputError(
+            f"{source.uri} is neither a photo nor a .tar, a .csv or a .parquet; give one of those"
+        )
     else:
         names = source.files(recursive=True)
         tars = [one for one in names if one[0].lower().endswith(".tar") and "/" not in one[0]]
@@ -184,11 +193,14 @@ def _entries(source: Place) -> Iterator[dict[str, Any]]:
         for name, size in tars:
             yield {"tar": (source / name).uri, "bytes": size}
         for name, _ in photos if not tars else ():
-            yield _photo(source / name, name)
+            yield {"image": (source / name).uri, "id": _below(given, name)}
 
 
-def _photo(place: Place, name: str) -> dict[str, Any]:
-    return {"image": place.uri, "id": name}
+def _below(given: str, name: str) -> str:
+    """What a photo of a folder is called."""
+    if not given:
+        return name
+    return f"{given.rstrip('/')}/{name}" if "://" in given else str(Path(given) / name)
 
 
 def _size(place: Place) -> int:

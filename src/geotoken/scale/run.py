@@ -204,6 +204,8 @@ def _results(waiting: list[Block], job: Job, place: Place, num_workers: int | No
 def _connect(num_workers: int | None) -> None:
     """Connect to Ray, or start it here; it reports its use to nobody and prints nothing."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is written in C++ goes to stderr as well
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
         local: dict[str, Any] = {"include_dashboard": False, "num_cpus": num_workers}
         if os.environ.get("RAY_ADDRESS"):

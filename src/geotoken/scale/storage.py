@@ -6,6 +6,7 @@ Owns opening, listing, fetching and putting files in place; must not know what t
 import errno
 import os
 import posixpath
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -209,5 +210,6 @@ def place_of(text: str | os.PathLike[str]) -> Place:
     given = os.fspath(text)
     if not given:
         raise InputError("an empty path; give a folder, a manifest or a tar")
+    given = re.sub(r"^([a-z][a-z0-9+.-]+):/(?!/)", r"\1://", given)  # pathlib takes a slash from URIs
     given = given.removeprefix("file://")
     return Place(given if "://" in given else str(Path(given).absolute()))
