@@ -6,7 +6,7 @@ Owns what a worker does with a block; must not know how blocks are spread or kep
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from geotoken.errors import InputError
 from geotoken.features.embed import BATCH_ITEMS, EmbeddedShard, EmbedReport, check_modalities
 from geotoken.features.shard import CREDIT_COLUMNS, TEXT_COLUMNS, row_key, write_features, write_table
+from geotoken.features.sources import Item
 from geotoken.features.store import FORMAT_VERSION, KIND
 from geotoken.images.embed import ImageEncoder
 from geotoken.scale.plan import Plan, block_items
@@ -50,15 +51,21 @@ class _EmbedWorker:
             return len(known) > before
 
         shard = EmbeddedShard(self._encoders, self._split, is_new)
+        paths: dict[str, str] = {}
         with ExitStack() as block:
             remaining = block_items(content, block)
             while items := list(islice(remaining, BATCH_ITEMS)):
                 shard.add(items)
+                paths |= {one.id: str(one.photo) for one in items if isinstance(one, Item)}
         keys = np.array([row_key(row["id"]) for row in shard.rows], dtype=np.int64)
         write_table(folder / f"{stem}.parquet", keys, shard.rows)
         for name, vectors in shard.vectors().items():
             write_features(folder / f"{stem}.{name}.safetensors", keys, vectors)
-        return {"num_rows": len(shard.rows), "failures": [asdict(one) for one in shard.failures]}
+        failures = [  # named as the source names them, and not by where they were fetched to
+            {"image": one.image, "reason": one.reason.replace(paths.get(one.image, one.image), one.image)}
+            for one in shard.failures
+        ]
+        return {"num_rows": len(shard.rows), "failures": failures}
 
 
 def embed_on_ray(

@@ -81,7 +81,8 @@ class _LocateWorker:
                 continue
             answer = self._locator.locate_one(photo, self._job.options)
             if isinstance(answer, Failure):
-                row = error_to_dict(item.id, self._job.describe(answer.error))
+                told = self._job.describe(answer.error)
+                row = error_to_dict(item.id, told.replace(os.fspath(answer.image), item.id))
             else:
                 row = answer.to_dict(1) | {"image": item.id}
             yield row | {"source": source | about}

@@ -11,7 +11,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +22,10 @@ from typing import Any, Final, Protocol
 
 import ray
 import ray.data
+import ray.exceptions
 
 from geotoken import errors
-from geotoken.errors import ArtifactError, GeoTokenError, InputError
+from geotoken.errors import ArtifactError, GeoTokenError, InputError, reason_of
 from geotoken.features.write import FAILURES_NAME
 from geotoken.gallery.sources import BuildError
 from geotoken.manifest import MANIFEST_NAME, file_entry
@@ -34,6 +38,7 @@ PROGRESS: Final = ".progress"
 
 _BUILD: Final = "build.json"
 _MOST_RAY_BLOCKS: Final = 4096
+_ATTEMPTS: Final = 4  # at a block; Ray would try one whose photo ends every process forever
 
 
 class Worker(Protocol):
@@ -146,8 +151,9 @@ def run_job(
 class _Actor:
     """A worker in a process of its own."""
 
-    def __init__(self, job: Job, out: str) -> None:
+    def __init__(self, job: Job, out: str, run: str) -> None:
         self._out = Place(out)
+        self._run = run
         self._worker: Worker | None = None
         self._job = job
 
@@ -164,7 +170,7 @@ class _Actor:
         return {"number": numbers, "error": told}
 
     def _do(self, number: int, content: bytes) -> None:
-        record_place = self._out / PROGRESS / f"{number:05}.json"
+        self._count_attempt(number)
         if self._worker is None:
             self._worker = self._job.make_worker()
         with TemporaryDirectory(prefix="geotoken-") as scratch:
@@ -173,14 +179,32 @@ class _Actor:
             files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
             for name in files:
                 (self._out / name).put(folder / name)
+        record_place = self._out / PROGRESS / f"{number:05}.json"
         record_place.put_bytes(json.dumps({**record, "files": files}).encode())
 
+    def _count_attempt(self, number: int) -> None:
+        """Note that a block is begun, before anything can go wrong.
 
-def _results(waiting: list[Block], job: Job, place: Place, num_workers: int | None) -> Any:
+        Raises:
+            InputError: It was begun too often in this run: its workers died.
+        """
+        place = self._out / PROGRESS / f".{number:05}.attempts"
+        before = _read_json(place)
+        attempts = int(before["attempts"]) if before.get("run") == self._run else 0
+        if attempts >= _ATTEMPTS:
+            raise InputError(
+                f"the worker died {attempts} times at block {number}; look for a photo that ends the process, "
+                "or for want of memory, then go on with --resume"
+            )
+        place.put_bytes(json.dumps({"run": self._run, "attempts": attempts + 1}).encode())
+
+
+def _results(waiting: list[Block], job: Job, place: Place, num_workers: int | None) -> Iterator[int]:
     """Numbers of the blocks as they are done.
 
     Raises:
         GeoTokenError: What a worker raised.
+        InputError: Ray failed.
     """
     _connect(num_workers)
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -188,21 +212,30 @@ def _results(waiting: list[Block], job: Job, place: Place, num_workers: int | No
     items = [{"number": block.number, "content": block.content} for block in waiting]
     done = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_RAY_BLOCKS)).map_batches(
         _Actor,
-        fn_constructor_args=(job, place.uri),
+        fn_constructor_args=(job, place.uri, uuid.uuid4().hex),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(size, len(items))),
         num_cpus=1,
         num_gpus=job.num_gpus or None,
     )
-    for row in done.iter_rows():
-        if row["error"]:
-            name, _, message = row["error"].partition(":")
-            raise getattr(errors, name, InputError)(message)
-        yield row["number"]
+    try:
+        for row in done.iter_rows():
+            if row["error"]:
+                name, _, message = row["error"].partition(":")
+                raise getattr(errors, name, InputError)(message)
+            yield row["number"]
+    except ray.exceptions.RayError as error:
+        raise InputError(
+            f"Ray failed ({reason_of(error)[:200]}); what is done is kept: go on with --resume"
+        ) from error
 
 
 def _connect(num_workers: int | None) -> None:
-    """Connect to Ray, or start it here; it reports its use to nobody and prints nothing."""
+    """Connect to Ray, or start it here; it reports its use to nobody and prints nothing.
+
+    Raises:
+        InputError: It can be neither reached nor started.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is written in C++ goes to stderr as well
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -210,10 +243,31 @@ def _connect(num_workers: int | None) -> None:
         local: dict[str, Any] = {"include_dashboard": False, "num_cpus": num_workers}
         if os.environ.get("RAY_ADDRESS"):
             local = {}  # a cluster that is there has its own
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+        try:
+            with _without_stderr():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"Ray can be neither reached nor started ({reason_of(error)}); check RAY_ADDRESS, or leave "
+                "it unset to use this machine"
+            ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keep what libraries in C++ write there from the terminal; what goes wrong is an exception."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _fingerprint(plan: Plan, job: Job) -> str:

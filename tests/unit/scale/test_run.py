@@ -14,12 +14,12 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="the extra scale (Ray) is not installed")
 
-from PIL import Image
+from PIL import Image  # noqa: E402
 
-from geotoken.errors import ArtifactError, InputError
-from geotoken.features import FeatureStore, embed_source, open_items
-from geotoken.scale import embed_on_ray, plan_photos
-from geotoken.scale.run import PROGRESS, Job, run_job
+from geotoken.errors import ArtifactError, InputError  # noqa: E402
+from geotoken.features import FeatureStore, embed_source, open_items  # noqa: E402
+from geotoken.scale import embed_on_ray, plan_photos  # noqa: E402
+from geotoken.scale.run import PROGRESS, Job, run_job  # noqa: E402
 
 NUM_PHOTOS = 24
 
@@ -82,7 +82,9 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, photos, tmp_
     progress, killed = tmp_path / "store" / PROGRESS, []
 
     def kill_one():
+        until = time.monotonic() + 60
         while len(list(progress.glob("0*.json"))) < 3:
+            assert time.monotonic() < until
             time.sleep(0.01)
         pids = {int(path.name) for path in (tmp_path / "pids").iterdir()} - {os.getpid()}
         killed.append(min(pids))
@@ -146,25 +148,40 @@ def test_a_rerun_does_only_what_is_missing(cluster, photos, tmp_path):
 
 @dataclass
 class Refusing:
-    """A worker that finds its model damaged."""
+    """A worker that finds its model damaged, or ends its process."""
 
-    kind: type
+    kind: type | None
+    attempts: Path
 
     def __call__(self):
         return self
 
     def do(self, content, folder, stem):
+        (self.attempts / str(os.getpid())).touch()
+        if self.kind is None:
+            os._exit(1)
         raise self.kind("the model is damaged; fetch it again")
 
 
-@pytest.mark.parametrize("kind", [ArtifactError, InputError])
-def test_what_a_worker_refuses_is_told_here(cluster, photos, tmp_path, kind):
+def test_what_a_worker_refuses_is_told_here(cluster, photos, tmp_path):
     plan = plan_photos([photos], block_photos=100)
-    job = Job(kind="test", format_version=1, make_worker=Refusing(kind), settings={})
-    with pytest.raises(kind, match=r"^the model is damaged; fetch it again$"):
+    worker = Refusing(ArtifactError, tmp_path / "pids")
+    job = Job(kind="test", format_version=1, make_worker=worker, settings={})
+    with pytest.raises(ArtifactError, match=r"^the model is damaged; fetch it again$"):
         run_job(plan, job, tmp_path / "out", num_workers=1)
 
 
+@pytest.mark.slow
+def test_a_block_that_ends_every_process_is_given_up(cluster, photos, tmp_path):
+    plan = plan_photos([photos], block_photos=100)
+    worker = Refusing(None, tmp_path / "pids")
+    job = Job(kind="test", format_version=1, make_worker=worker, settings={})
+    with pytest.raises(InputError, match=r"the worker died 4 times at block 0;.*--resume"):
+        run_job(plan, job, tmp_path / "out", num_workers=1)
+    assert len(list((tmp_path / "pids").iterdir())) == 4
+
+
+@pytest.mark.slow
 def test_nothing_usable(cluster, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no photo")
     (tmp_path / "pids").mkdir()
