@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     Answer: TypeAlias = Prediction | Failure
 
-UNAVAILABLE_METHODS = ("similarity", "reward")
+UNAVAILABLE_METHODS = ("reward",)
 """Selection methods that need a trained model, which this version does not have."""
 
 
@@ -140,6 +140,7 @@ def locate(
         check_no_input([*(out or ()), *([map_file] if map_file else ())], inputs)
         pictures = Pictures(map_file, report, paths, len(photos))
         locator = Locator.from_pretrained(**loaded)
+        locator.check(options)
 
         def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
             if together:
@@ -227,7 +228,7 @@ def _available(method: str) -> str:
     if method in UNAVAILABLE_METHODS:
         raise InputError(
             f"--select {method} needs a trained model and is not available in this version; "
-            "choose one of log_prob, medoid, mbr"
+            "choose one of log_prob, medoid, mbr, similarity"
         )
     return method
 

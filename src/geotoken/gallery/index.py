@@ -180,6 +180,25 @@ class Gallery:
         """A copy of the unit vectors, shape (N, D), float32; those of a big gallery rounded to 16 bits."""
         return self._block(0, self.size)
 
+    def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the vectors of some rows; whatever the index, they are the stored ones, not its codes.
+
+        Args:
+            rows: Positions in any order, also repeated, shape (M,), from 0 to N - 1.
+
+        Returns:
+            Unit vectors in the order asked for, shape (M, D); those of a big gallery rounded to 16 bits.
+
+        Raises:
+            InputError: A position does not exist.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.ndim != 1 or (len(rows) and not 0 <= rows.min() <= rows.max() < self.size):
+            raise InputError(f"rows must be positions from 0 to {self.size - 1}, in one dimension")
+        if isinstance(self._index, ExactIndex):
+            return np.asarray(self._index.faiss_index.reconstruct_batch(rows), dtype=np.float32)
+        return self._index.vectors.take(rows)
+
     def _block(self, first: int, stop: int) -> NDArray[np.float32]:
         """Unit vectors of rows that follow each other, shape (M, D)."""
         if isinstance(self._index, ExactIndex):

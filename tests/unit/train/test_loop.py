@@ -32,8 +32,8 @@ def losses(folder):
 def test_a_line_is_found_again(line, tmp_path):
     stage = line()
     stage.noise = 0.0
-    outcome = fit(stage, settings(epochs=100, schedule="cosine"), tmp_path)
-    assert outcome.step == outcome.num_steps == 400
+    outcome = fit(stage, settings(epochs=50, schedule="cosine", validate_every=50), tmp_path)
+    assert outcome.step == outcome.num_steps == 200
     assert outcome.best["loss"] < 1e-6
     torch.testing.assert_close(stage.module.weight.detach(), torch.tensor([[2.0, -1.0]]), atol=1e-3, rtol=0)
 
