@@ -193,8 +193,8 @@ class _Actor:
         attempts = int(before["attempts"]) if before.get("run") == self._run else 0
         if attempts >= _ATTEMPTS:
             raise InputError(
-                f"the worker died {attempts} times at block {number}; look for a photo that ends the process, "
-                "or for want of memory, then go on with --resume"
+                f"the worker died {attempts} times at block {number}; look for a photo that ends the "
+                "process, or for want of memory, then go on with --resume"
             )
         place.put_bytes(json.dumps({"run": self._run, "attempts": attempts + 1}).encode())
 
