@@ -5,7 +5,7 @@ Owns what a worker does with a block; must not know how blocks are spread or kep
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -52,8 +52,7 @@ class _EmbedWorker:
 
         shard = EmbeddedShard(self._encoders, self._split, is_new)
         paths: dict[str, str] = {}
-        with ExitStack() as block:
-            remaining = block_items(content, block)
+        with closing(block_items(content)) as remaining:
             while items := list(islice(remaining, BATCH_ITEMS)):
                 shard.add(items)
                 paths |= {one.id: str(one.photo) for one in items if isinstance(one, Item)}

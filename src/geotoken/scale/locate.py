@@ -5,7 +5,7 @@ Owns what a worker does with a block; must not know how blocks are spread or kep
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -59,8 +59,8 @@ class _LocateWorker:
     def do(self, content: bytes, folder: Path, stem: str) -> dict[str, Any]:
         path = folder / f"{stem}.parquet"
         failures, num_rows = [], 0
-        with ExitStack() as block, format_of(path)(path) as file:
-            for row in self._rows(block_items(content, block, with_metadata=False)):
+        with closing(block_items(content, with_metadata=False)) as items, format_of(path)(path) as file:
+            for row in self._rows(items):
                 file.add(row)
                 num_rows += 1
                 if row["status"] != "ok":

@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -18,7 +19,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from geotoken.errors import ImageError, InputError, reason_of
-from geotoken.features.shard import CREDIT_COLUMNS, row_key
+from geotoken.features.shard import CREDIT_COLUMNS
 from geotoken.features.sources import Item
 from geotoken.features.webdataset import tar_items
 from geotoken.gallery.sources import BuildError
@@ -31,6 +32,10 @@ MANIFESTS: Final = (".csv", ".parquet")
 
 COLUMNS: Final = ("image", "id", "lat", "lng", "owner", "split", *CREDIT_COLUMNS)
 """Columns of a manifest that are used; paths in it are relative to its own folder."""
+
+
+KEPT: Final = 64
+"""Photos fetched from elsewhere that a worker keeps at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def plan_photos(sources: Sequence[str | PurePath], *, block_photos: int, full_na
     known: set[int] = set()
     for source in sources:
         for one in _entries(place_of(source), os.fspath(source) if full_names else ""):
-            key = row_key(one.get("id") or PurePath(one["tar"]).stem)
+            key = hash(one.get("id") or PurePath(one["tar"]).stem)
             if key in known and "tar" in one:
                 raise InputError(f"there are two tars of the name of {one['tar']}; rename one")
             if key in known:
@@ -101,38 +106,42 @@ def plan_photos(sources: Sequence[str | PurePath], *, block_photos: int, full_na
     return Plan(blocks, digest.hexdigest())
 
 
-def block_items(
-    content: bytes, stack: ExitStack, *, with_metadata: bool = True
-) -> Iterator[Item | BuildError]:
+def block_items(content: bytes, *, with_metadata: bool = True) -> Generator[Item | BuildError]:
     """The photos of a block, as files of this machine.
 
     Args:
         content: Of a `Block`.
-        stack: Files that had to be fetched are there until it is closed.
         with_metadata: Whether positions, owners and so on are asked for; they may be impossible.
 
     Yields:
-        A photo, or why there is none; the name of a photo of a folder or manifest is its `id`.
+        A photo, or why there is none; the name of a photo of a folder or manifest is its `id`. A photo that
+        had to be fetched is there until `KEPT` more were, or the generator is closed.
 
     Raises:
         InputError: A tar is damaged.
     """
     described = json.loads(content)
-    if isinstance(described, dict):
-        try:
-            tar = stack.enter_context(Place(described["tar"]).fetched())
-        except OSError as error:
-            raise InputError(f"{described['tar']} cannot be read ({error.strerror})") from error
-        yield from tar_items(tar, with_metadata=with_metadata)
-        return
-    for one in described:
-        try:
-            if with_metadata and one.get("again"):
-                raise InputError("its id came before; ids must be unique")
-            known = one if with_metadata else {"image": one["image"], "id": one["id"]}
-            yield _item(known, stack)
-        except (ImageError, InputError) as error:
-            yield BuildError(one["id"], str(error))
+    with ExitStack() as stack:
+        if isinstance(described, dict):
+            try:
+                tar = stack.enter_context(Place(described["tar"]).fetched())
+            except OSError as error:
+                raise InputError(f"{described['tar']} cannot be read ({error.strerror})") from error
+            yield from tar_items(tar, with_metadata=with_metadata)
+            return
+        fetched: deque[ExitStack] = deque()
+        for one in described:
+            fetched.append(ExitStack())
+            stack.push(fetched[-1])
+            if len(fetched) > KEPT:
+                fetched.popleft().close()
+            try:
+                if with_metadata and one.get("again"):
+                    raise InputError("its id came before; ids must be unique")
+                known = one if with_metadata else {"image": one["image"], "id": one["id"]}
+                yield _item(known, fetched[-1])
+            except (ImageError, InputError) as error:
+                yield BuildError(one["id"], str(error))
 
 
 def _item(one: Mapping[str, Any], stack: ExitStack) -> Item:

@@ -12,13 +12,14 @@ import json
 import logging
 import os
 import sys
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import ray
 import ray.data
@@ -145,6 +146,8 @@ def run_job(
     report = ScaleReport(ordered, num_before)
     if report.num_rows:
         _finish(place, job, fingerprint, report)
+    else:
+        place.remove()
     return report
 
 
@@ -158,16 +161,22 @@ class _Actor:
         self._job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Do the blocks of a batch; what goes wrong is returned, for Ray would do it again."""
-        numbers, told = [], []
+        """Do the blocks of a batch; what goes wrong is returned, as Ray would wrap it beyond recognition."""
+        numbers, told, traces = [], [], []
         for number, content in zip(batch["number"].tolist(), batch["content"], strict=True):
-            numbers.append(number)
+            error_text, trace = "", ""
             try:
                 self._do(number, bytes(content))
-                told.append("")
-            except GeoTokenError as error:
-                told.append(f"{type(error).__name__}:{error}")
-        return {"number": numbers, "error": told}
+            except OSError as error:
+                error_text = (
+                    f"ArtifactError:a worker failed ({reason_of(error)}); check space and permissions"
+                )
+            except Exception as error:
+                error_text, trace = f"{type(error).__name__}:{error}", traceback.format_exc()
+            numbers.append(number)
+            told.append(error_text)
+            traces.append(trace)
+        return {"number": numbers, "error": told, "trace": traces}
 
     def _do(self, number: int, content: bytes) -> None:
         self._count_attempt(number)
@@ -203,7 +212,6 @@ def _results(waiting: list[Block], job: Job, place: Place, num_workers: int | No
     """Numbers of the blocks as they are done.
 
     Raises:
-        GeoTokenError: What a worker raised.
         InputError: Ray failed.
     """
     _connect(num_workers)
@@ -221,13 +229,28 @@ def _results(waiting: list[Block], job: Job, place: Place, num_workers: int | No
     try:
         for row in done.iter_rows():
             if row["error"]:
-                name, _, message = row["error"].partition(":")
-                raise getattr(errors, name, InputError)(message)
+                _raise_again(row["error"], row["trace"])
             yield row["number"]
     except ray.exceptions.RayError as error:
         raise InputError(
             f"Ray failed ({reason_of(error)[:200]}); what is done is kept: go on with --resume"
         ) from error
+
+
+def _raise_again(told: str, trace: str) -> NoReturn:
+    """Raise what a worker raised.
+
+    Raises:
+        GeoTokenError: It was one, of the same kind.
+        RuntimeError: It was something else, which is a bug; the worker's traceback is a note.
+    """
+    name, _, message = told.partition(":")
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, GeoTokenError):
+        raise kind(message)
+    error = RuntimeError(f"{name} in a worker: {message}")
+    error.add_note(trace)
+    raise error
 
 
 def _connect(num_workers: int | None) -> None:

@@ -95,6 +95,8 @@ class Place:
         Raises:
             InputError: It cannot be listed.
         """
+        if self.is_local:  # Arrow gives up on names that are not UTF-8
+            return sorted(_local_files(self.path, recursive))
         system, path = self.open()
         try:
             infos = system.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True))
@@ -193,6 +195,15 @@ class Place:
         elif self.kind() == "folder":
             system, path = self.open()
             system.delete_dir(path)
+
+
+def _local_files(folder: Path, recursive: bool) -> Iterator[tuple[str, int]]:
+    for root, folders, names in os.walk(folder):
+        if not recursive:
+            folders.clear()
+        for path in (Path(root) / name for name in names):
+            if path.is_file():
+                yield path.relative_to(folder).as_posix(), path.stat().st_size
 
 
 def place_of(text: str | os.PathLike[str]) -> Place:

@@ -1,7 +1,9 @@
 import io
 import json
+import os
+import sys
 import tarfile
-from contextlib import ExitStack
+from contextlib import closing
 
 import pytest
 
@@ -9,6 +11,7 @@ pytest.importorskip("ray", reason="the extra scale (Ray) is not installed")
 
 import duckdb
 
+import geotoken.scale.plan as module
 from geotoken.errors import InputError
 from geotoken.features.sources import Item, TarSlice
 from geotoken.gallery.sources import BuildError
@@ -25,8 +28,7 @@ def folder(tmp_path):
 
 
 def items(plan, **options):
-    with ExitStack() as stack:
-        return [list(block_items(block.content, stack, **options)) for block in plan.blocks]
+    return [list(block_items(block.content, **options)) for block in plan.blocks]
 
 
 def ids(plan):
@@ -42,6 +44,29 @@ def test_a_folder_in_blocks(folder):
     assert plan_photos([folder], block_photos=3).fingerprint != plan.fingerprint
     (folder / "e.jpg").write_bytes(b"")
     assert plan_photos([folder], block_photos=2).fingerprint != plan.fingerprint
+
+
+def test_names_that_are_no_text(folder):
+    if sys.platform != "linux":
+        pytest.skip("only there a name may be any bytes")
+    with open(os.fsencode(folder) + b"/\xff.jpg", "wb"):
+        pass
+    assert "\udcff.jpg" in ids(plan_photos([folder], block_photos=9))[0]
+
+
+def test_fetched_photos_are_kept_for_a_while(folder, monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 2)
+    for number in range(5):
+        (folder / f"z{number}.jpg").write_bytes(b"%d" % number)
+    (block,) = plan_photos([f"fsspec+file://{folder}"], block_photos=20).blocks
+    seen = []
+    with closing(block_items(block.content)) as photos:
+        for one in photos:
+            assert one.photo.read_bytes() == (folder / one.id).read_bytes()
+            seen.append(one.photo)
+            assert sum(path.exists() for path in seen) == min(2, len(seen))
+    assert len(seen) == 8
+    assert not any(path.exists() for path in seen)
 
 
 def test_photos_called_by_their_paths(folder, monkeypatch):
@@ -109,8 +134,8 @@ def test_a_tar_is_a_block(folder, form):
         "a.tar",
         "b.tar",
     ]
-    with ExitStack() as stack:
-        first, second = block_items(plan.blocks[1].content, stack, with_metadata=False)
+    with closing(block_items(plan.blocks[1].content, with_metadata=False)) as photos:
+        first, second = next(photos), next(photos)
         assert (first.id, second.id) == ("b/x", "b/y")
         assert isinstance(second.photo, TarSlice)
         assert second.photo.read() == b"photo y"

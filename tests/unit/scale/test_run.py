@@ -19,7 +19,7 @@ from PIL import Image  # noqa: E402
 from geotoken.errors import ArtifactError, InputError  # noqa: E402
 from geotoken.features import FeatureStore, embed_source, open_items  # noqa: E402
 from geotoken.scale import embed_on_ray, plan_photos  # noqa: E402
-from geotoken.scale.run import PROGRESS, Job, run_job  # noqa: E402
+from geotoken.scale.run import PROGRESS, Job, _Actor, _raise_again, run_job  # noqa: E402
 
 NUM_PHOTOS = 24
 
@@ -171,6 +171,24 @@ def test_what_a_worker_refuses_is_told_here(cluster, photos, tmp_path):
         run_job(plan, job, tmp_path / "out", num_workers=1)
 
 
+@pytest.mark.parametrize(
+    ("raised", "kind", "message"),
+    [
+        (InputError, InputError, "^the model is damaged"),
+        (OSError, ArtifactError, r"^a worker failed \(the model is damaged"),
+        (ValueError, RuntimeError, "^ValueError in a worker: the model is damaged"),
+    ],
+)
+def test_errors_keep_their_kind(tmp_path, raised, kind, message):
+    job = Job(kind="test", format_version=1, make_worker=Refusing(raised, tmp_path), settings={})
+    actor = _Actor(job, str(tmp_path / "out"), "run")
+    found = actor({"number": np.array([3]), "content": [b""]})
+    (told,), (trace,) = found["error"], found["trace"]
+    with pytest.raises(kind, match=message) as caught:
+        _raise_again(told, trace)
+    assert ("test_run.py" in "".join(getattr(caught.value, "__notes__", ()))) == (kind is RuntimeError)
+
+
 @pytest.mark.slow
 def test_a_block_that_ends_every_process_is_given_up(cluster, photos, tmp_path):
     plan = plan_photos([photos], block_photos=100)
@@ -190,6 +208,7 @@ def test_nothing_usable(cluster, tmp_path):
         InputError, match=r"none of the 1 photos of the source can be used; the first.*a\.png"
     ):
         embed_on_ray(plan, MakeEncoders(tmp_path / "pids"), tmp_path / "store", num_workers=1)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_folder_of_other_things_is_left_alone(cluster, photos, tmp_path):
