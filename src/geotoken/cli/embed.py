@@ -5,7 +5,7 @@ Owns its flags and messages; must not know how stores are kept.
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from geotoken.cli.options import DEFAULT_MODEL, SCALE, Debug, Engine, Json, Offl
 from geotoken.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geotoken.images.embed import ImageEncoder
 
 
@@ -111,24 +113,21 @@ def embed(
         from geotoken.cli.terminal import ProgressBar, print_json
         from geotoken.features import embed_source, open_items
 
-        load = partial(_encoders, models, backbones, (device, dtype), offline)
+        load = partial(_encoders, models, backbones, offline=offline)
         with ProgressBar("Embedding") as bar:
             if check_engine(engine):
                 _check_ray(layout, images)
-                from geotoken.scale import embed_on_ray, plan_photos
+                from geotoken.scale import EmbedJob, embed_on_ray, plan_photos
 
                 plan = plan_photos([source], block_photos=shard_size)
-                on_gpu = device is not None and device.startswith("cuda")
-                report = embed_on_ray(
-                    plan, partial(load, num_threads=1), out, split=split, num_workers=workers,
-                    num_gpus=int(on_gpu), resume=resume, progress=bar.set,
-                )  # fmt: skip
+                job = EmbedJob(split=split, **_for_workers(load, device, dtype))
+                report = embed_on_ray(plan, job, out, num_workers=workers, resume=resume, progress=bar.set)
             else:
                 _check_local(workers)
                 opened = open_items(source, layout=layout, images=images)
                 report = embed_source(
-                    opened, load(), Path(out), resume=resume, split=split, shard_items=shard_size,
-                    progress=bar.set,
+                    opened, load((device, dtype)), Path(out), resume=resume, split=split,
+                    shard_items=shard_size, progress=bar.set,
                 )  # fmt: skip
         for error in report.failures:
             print_error(f"{error.image}: {error.reason}")
@@ -155,6 +154,20 @@ def _check_ray(layout: str, images: Path | None) -> None:
         )
 
 
+def _for_workers(
+    load: "Callable[..., dict[str, ImageEncoder]]", device: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """What loads encoders in workers, which see one GPU each if any, and here, where there may be none."""
+    if device is None or not device.startswith("cuda"):
+        return {"make_encoders": partial(load, (device, dtype), num_threads=1)}
+    dtype = dtype or "bfloat16"  # as on a GPU; here it would be another
+    return {
+        "make_encoders": partial(load, ("cuda", dtype), num_threads=1),
+        "make_here": partial(load, ("cpu", dtype)),
+        "num_gpus": 1,
+    }
+
+
 def _check_local(workers: int | None) -> None:
     """Refuse a flag that only Ray has a use for.
 
@@ -169,7 +182,8 @@ def _encoders(
     models: list[str] | None,
     backbones: list[str] | None,
     options: tuple[str | None, str | None],
-    offline: bool,
+    *,
+    offline: bool = False,
     num_threads: int | None = None,
 ) -> "dict[str, ImageEncoder]":
     """Encoders by modality.

@@ -12,8 +12,8 @@ if find_spec("ray") is None or find_spec("pyarrow") is None:
         "the engine ray needs Ray Data, which is not installed; pip install 'geotoken[scale]'"
     )
 
-from geotoken.scale.embed import embed_on_ray
+from geotoken.scale.embed import EmbedJob, embed_on_ray
 from geotoken.scale.locate import LocateJob, locate_on_ray
 from geotoken.scale.plan import Plan, plan_photos
 
-__all__ = ["LocateJob", "Plan", "embed_on_ray", "locate_on_ray", "plan_photos"]
+__all__ = ["EmbedJob", "LocateJob", "Plan", "embed_on_ray", "locate_on_ray", "plan_photos"]

@@ -20,18 +20,27 @@ from geotoken.features.sources import Item
 from geotoken.features.store import FORMAT_VERSION, KIND
 from geotoken.images.embed import ImageEncoder
 from geotoken.scale.plan import Plan, block_items
-from geotoken.scale.run import Job, ScaleReport, run_job
+from geotoken.scale.run import Job, run_job
 
 MakeEncoders = Callable[[], Mapping[str, ImageEncoder]]
 """Loads the encoders of a worker, by name of the modality; sent to workers, so it holds no model."""
 
 
-@dataclass(frozen=True, slots=True)
-class _MakeWorker:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedJob:
+    """How photos are embedded; sent to workers."""
+
     make_encoders: MakeEncoders
-    split: str | None
+    """Loads the encoders of a worker."""
+    make_here: MakeEncoders | None = None
+    """Loads them where the command is given, to know them, perhaps on another device; the same when None."""
+    split: str | None = None
+    """Split of the rows for which the source says none."""
+    num_gpus: float = 0
+    """GPUs that a worker needs."""
 
     def __call__(self) -> "_EmbedWorker":
+        """Load the encoders of a worker."""
         return _EmbedWorker(self.make_encoders(), self.split)
 
 
@@ -69,12 +78,10 @@ class _EmbedWorker:
 
 def embed_on_ray(
     plan: Plan,
-    make_encoders: MakeEncoders,
+    job: EmbedJob,
     out: str | os.PathLike[str],
     *,
-    split: str | None = None,
     num_workers: int | None = None,
-    num_gpus: float = 0,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> EmbedReport:
@@ -82,11 +89,9 @@ def embed_on_ray(
 
     Args:
         plan: The photos in blocks; each becomes a shard.
-        make_encoders: Loads the encoders; called here once, and in every worker.
+        job: How they are embedded.
         out: The folder to make, by path or URI; a store once its `manifest.json` is there.
-        split: Split of the rows for which the source says none.
         num_workers: Workers; one a CPU of the cluster when None.
-        num_gpus: GPUs that each of them needs.
         resume: Whether to go on with an unfinished store, or to take a finished one of the same making.
         progress: Called with (shards done, shards in all).
 
@@ -97,23 +102,26 @@ def embed_on_ray(
         InputError: No photo could be used, or something else is at `out`.
         ArtifactError: The store cannot be written.
     """
-    encoders = make_encoders()
+    encoders = (job.make_here or job.make_encoders)()
     check_modalities(encoders, 1)
-    made_by = {name: [one.dim, one.name, one.dtype] for name, one in encoders.items()}
-    job = Job(
+    dims = {name: one.dim for name, one in encoders.items()}
+    work = Job(
         kind=KIND,
         format_version=FORMAT_VERSION,
-        make_worker=_MakeWorker(make_encoders, split),
-        settings={"split": split, "encoders": made_by, "as": "queries"},
+        make_worker=job,
+        settings={
+            "split": job.split,
+            "encoders": {name: [one.dim, one.name, one.dtype] for name, one in encoders.items()},
+            "as": "queries",
+        },
         manifest={
             "modalities": {name: {"dim": one.dim, "encoder": one.name} for name, one in encoders.items()},
             "columns": [*TEXT_COLUMNS, *CREDIT_COLUMNS],
         },
-        num_gpus=num_gpus,
+        num_gpus=job.num_gpus,
     )
-    dims = {name: one.dim for name, one in encoders.items()}
     del encoders  # the workers have their own
-    report: ScaleReport = run_job(plan, job, out, num_workers=num_workers, resume=resume, progress=progress)
+    report = run_job(plan, work, out, num_workers=num_workers, resume=resume, progress=progress)
     failed = report.failures
     if not report.num_rows:
         reason = f"; the first, {failed[0].image}: {failed[0].reason}" if failed else ""

@@ -1,5 +1,8 @@
 """What a worker makes of a block; test_run.py has whole stores from a cluster."""
 
+import io
+import tarfile
+
 import pytest
 
 pytest.importorskip("ray", reason="the extra scale (Ray) is not installed")
@@ -9,7 +12,7 @@ from PIL import Image
 
 from geotoken.errors import InputError
 from geotoken.features.shard import FeatureFile, read_table
-from geotoken.scale.embed import _MakeWorker, embed_on_ray
+from geotoken.scale.embed import EmbedJob, embed_on_ray
 from geotoken.scale.plan import plan_photos
 
 
@@ -36,7 +39,7 @@ def test_a_block_becomes_a_shard(tmp_path):
     (block,) = plan_photos([photos / "list.csv"], block_photos=64).blocks
     shard = tmp_path / "shard"
     shard.mkdir()
-    record = _MakeWorker(make_encoders, "train")().do(block.content, shard, "00003")
+    record = EmbedJob(make_encoders=make_encoders, split="train")().do(block.content, shard, "00003")
     assert record["num_rows"] == 39
     (failure,) = record["failures"]
     assert failure["image"] == "07.png"
@@ -57,4 +60,31 @@ def test_impossible_modalities_are_told_before_ray_is_started(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     plan = plan_photos([tmp_path], block_photos=1)
     with pytest.raises(InputError, match="modality"):
-        embed_on_ray(plan, lambda: {"Image": Mean()}, tmp_path / "out")
+        embed_on_ray(plan, EmbedJob(make_encoders=lambda: {"Image": Mean()}), tmp_path / "out")
+
+
+def test_tars_and_another_loader_here(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (9, 9), (10, 0, 0)).save(stream, "PNG")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        files = {"x.png": stream.getvalue(), "x.json": b'{"lat": 1, "lon": 2}', "y.png": stream.getvalue()}
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    (block,) = plan_photos([tmp_path / "a.tar"], block_photos=9).blocks
+    shard = tmp_path / "shard"
+    shard.mkdir()
+    record = EmbedJob(make_encoders=make_encoders)().do(block.content, shard, "00000")
+    assert record["num_rows"] == 1
+    assert record["failures"] == [
+        {"image": "a/y", "reason": "no GPS position in its EXIF or beside it; give it in a CSV"}
+    ]
+    assert read_table(shard / "00000.parquet", ("id", "lat"))["id"].tolist() == ["a/x"]
+
+    def refuse():
+        raise InputError("loaded here")
+
+    job = EmbedJob(make_encoders=make_encoders, make_here=refuse)
+    with pytest.raises(InputError, match="loaded here"):
+        embed_on_ray(plan_photos([tmp_path / "a.tar"], block_photos=9), job, tmp_path / "out")

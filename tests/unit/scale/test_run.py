@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image  # noqa: E402
 
 from geotoken.errors import ArtifactError, InputError  # noqa: E402
 from geotoken.features import FeatureStore, embed_source, open_items  # noqa: E402
-from geotoken.scale import embed_on_ray, plan_photos  # noqa: E402
+from geotoken.scale import EmbedJob, embed_on_ray, plan_photos  # noqa: E402
 from geotoken.scale.run import PROGRESS, Job, _Actor, _raise_again, run_job  # noqa: E402
 
 NUM_PHOTOS = 24
@@ -48,6 +48,10 @@ class MakeEncoders:
 
     def __call__(self):
         return {"image": Mean(self.folder, self.seconds)}
+
+
+def job_of(tmp_path, seconds=0.0, **options):
+    return EmbedJob(make_encoders=MakeEncoders(tmp_path / "pids", seconds), **options)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,10 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, photos, tmp_
     killer = threading.Thread(target=kill_one)
     killer.start()
     report = embed_on_ray(
-        plan, MakeEncoders(tmp_path / "pids", 0.2), tmp_path / "store", num_workers=2, split="train"
+        plan,
+        job_of(tmp_path, 0.2, split="train"),
+        tmp_path / "store",
+        num_workers=2,
     )
     killer.join()
     assert len({path.name for path in (tmp_path / "pids").iterdir()} - {str(os.getpid())}) >= 2
@@ -114,7 +121,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, photos, tmp_
 
 def test_a_rerun_does_only_what_is_missing(cluster, photos, tmp_path):
     plan = plan_photos([photos], block_photos=6)
-    make = MakeEncoders(tmp_path / "pids")
+    make = job_of(tmp_path)
     embed_on_ray(plan, make, tmp_path / "store", num_workers=2)
     with pytest.raises(InputError, match="already there"):
         embed_on_ray(plan, make, tmp_path / "store", num_workers=2)
@@ -137,7 +144,7 @@ def test_a_rerun_does_only_what_is_missing(cluster, photos, tmp_path):
     with pytest.raises(InputError, match="--resume"):
         embed_on_ray(plan, make, half, num_workers=2)
     with pytest.raises(InputError, match="by the same command"):
-        embed_on_ray(plan, make, half, num_workers=2, resume=True, split="other")
+        embed_on_ray(plan, replace(make, split="other"), half, num_workers=2, resume=True)
     seen = []
     embed_on_ray(plan, make, half, num_workers=2, resume=True, progress=lambda *done: seen.append(done))
     assert seen == [(2, 5), (3, 5), (4, 5), (5, 5)]
@@ -207,7 +214,7 @@ def test_nothing_usable(cluster, tmp_path):
     with pytest.raises(
         InputError, match=r"none of the 1 photos of the source can be used; the first.*a\.png"
     ):
-        embed_on_ray(plan, MakeEncoders(tmp_path / "pids"), tmp_path / "store", num_workers=1)
+        embed_on_ray(plan, job_of(tmp_path), tmp_path / "store", num_workers=1)
     assert not (tmp_path / "store").exists()
 
 
@@ -216,7 +223,7 @@ def test_a_folder_of_other_things_is_left_alone(cluster, photos, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "note.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="not of an unfinished run"):
-        embed_on_ray(plan, MakeEncoders(tmp_path / "pids"), tmp_path / "other")
+        embed_on_ray(plan, job_of(tmp_path), tmp_path / "other")
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["note.txt"]
     with pytest.raises(InputError, match="--workers"):
-        embed_on_ray(plan, MakeEncoders(tmp_path / "pids"), tmp_path / "new", num_workers=0)
+        embed_on_ray(plan, job_of(tmp_path), tmp_path / "new", num_workers=0)
