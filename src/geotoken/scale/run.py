@@ -263,12 +263,13 @@ def _connect(num_workers: int | None) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is written in C++ goes to stderr as well
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
-        local: dict[str, Any] = {"include_dashboard": False, "num_cpus": num_workers}
-        if os.environ.get("RAY_ADDRESS"):
-            local = {}  # a cluster that is there has its own
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             with _without_stderr():
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+                try:
+                    ray.init(num_cpus=num_workers, include_dashboard=False, **quiet)
+                except ValueError:  # there is a cluster, and it has its own
+                    ray.init(**quiet)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"Ray can be neither reached nor started ({reason_of(error)}); check RAY_ADDRESS, or leave "

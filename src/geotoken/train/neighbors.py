@@ -215,7 +215,7 @@ def find_neighbors(
     """Find the neighbors of rows of a store and write their lists.
 
     Memory holds one shard of lists and what exclusions ask about the gallery's rows (owner, hash and place:
-    about 60 bytes a row), whatever the number of rows. Searching takes all CPUs.
+    about 65 bytes a row), whatever the number of rows. Searching takes all CPUs.
 
     Args:
         store: The store.
@@ -261,7 +261,7 @@ def find_neighbors(
 
 
 class KnownStoreRows:
-    """What exclusions ask about rows of a store, in memory: about 60 bytes a row and each owner once."""
+    """What exclusions ask about rows of a store, in memory: about 65 bytes a row and each owner once."""
 
     def __init__(self, store: FeatureStore, rows: Rows) -> None:
         self.rows = rows
