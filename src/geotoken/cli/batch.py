@@ -30,7 +30,7 @@ MOST_WORKERS: Final = 8
 """Processes started at most unless more are asked for: each takes some 250 MB."""
 
 WITHOUT_EFFECT: Final = frozenset(
-    {"paths", "out", "resume", "workers", "json", "debug", "map_file", "report", "offline"}
+    {"paths", "out", "resume", "workers", "json", "debug", "map_file", "report", "offline", "engine"}
 )
 """Parameters of the command that do not change what is found; runs that differ in others are not joined."""
 

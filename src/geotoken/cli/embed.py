@@ -3,15 +3,19 @@
 Owns its flags and messages; must not know how stores are kept.
 """
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geotoken.cli.errors import exit_after_batch, exit_codes, print_error
-from geotoken.cli.options import DEFAULT_MODEL, Debug, Json, Offline
+from geotoken.cli.options import DEFAULT_MODEL, SCALE, Debug, Engine, Json, Offline, check_engine
+from geotoken.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geotoken.images.embed import ImageEncoder
 
 
@@ -23,7 +27,7 @@ def embed(
             help="Folder of photos with GPS, CSV with image, lat, lng, GeoJSON, .tar files, or a data set.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="The feature store to make.")],
+    out: Annotated[str, typer.Option("--out", metavar="STORE", help="The feature store to make.")],
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,6 +89,17 @@ def embed(
     shard_size: Annotated[
         int, typer.Option("--shard-size", metavar="N", help="Photos in one shard: what a kill loses at most.")
     ] = 8192,
+    engine: Engine = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Workers of --engine ray.",
+            show_default="one a CPU",
+            rich_help_panel=SCALE,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", metavar="", help="Go on where the same command was stopped.")
     ] = False,
@@ -98,30 +113,78 @@ def embed(
         from geotoken.cli.terminal import ProgressBar, print_json
         from geotoken.features import embed_source, open_items
 
-        opened = open_items(source, layout=layout, images=images)
-        encoders = _encoders(models, backbones, (device, dtype), offline)
+        load = partial(_encoders, models, backbones, offline=offline)
         with ProgressBar("Embedding") as bar:
-            report = embed_source(
-                opened, encoders, out, resume=resume, split=split, shard_items=shard_size, progress=bar.set
-            )
+            if check_engine(engine):
+                _check_ray(layout, images)
+                from geotoken.scale import EmbedJob, embed_on_ray, plan_photos
+
+                plan = plan_photos([source], block_photos=shard_size)
+                job = EmbedJob(split=split, **_for_workers(load, device, dtype))
+                report = embed_on_ray(plan, job, out, num_workers=workers, resume=resume, progress=bar.set)
+            else:
+                _check_local(workers)
+                opened = open_items(source, layout=layout, images=images)
+                report = embed_source(
+                    opened, load((device, dtype)), Path(out), resume=resume, split=split,
+                    shard_items=shard_size, progress=bar.set,
+                )  # fmt: skip
         for error in report.failures:
             print_error(f"{error.image}: {error.reason}")
         if json:
             failures = [{"image": one.image, "reason": one.reason} for one in report.failures]
-            dims = {name: one.dim for name, one in encoders.items()}
-            print_json({"folder": str(out), "num_rows": report.num_rows, "dims": dims, "errors": failures})
+            print_json({"folder": out, "num_rows": report.num_rows, "dims": report.dims, "errors": failures})
         else:
-            kinds = ", ".join(f"{name} ({one.dim} numbers)" for name, one in encoders.items())
+            kinds = ", ".join(f"{name} ({dim} numbers)" for name, dim in report.dims.items())
             photos = words.plural(report.num_rows, "photo")
             print(words.printable(f"{photos} in the feature store {out}: {kinds}"))
         exit_after_batch(report.num_rows + len(report.failures), len(report.failures))
+
+
+def _check_ray(layout: str, images: Path | None) -> None:
+    """Refuse what Ray does not read.
+
+    Raises:
+        InputError: It is a published data set.
+    """
+    if layout not in ("auto", "photos", "webdataset") or images is not None:
+        raise InputError(
+            f"--engine ray reads folders, manifests and tars, not --layout {layout} or --images; list the "
+            "photos of a data set in a CSV with image, lat, lng, owner, split"
+        )
+
+
+def _for_workers(
+    load: "Callable[..., dict[str, ImageEncoder]]", device: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """What loads encoders in workers, which see one GPU each if any, and here, where there may be none."""
+    if device is None or not device.startswith("cuda"):
+        return {"make_encoders": partial(load, (device, dtype), num_threads=1)}
+    dtype = dtype or "bfloat16"  # as on a GPU; here it would be another
+    return {
+        "make_encoders": partial(load, ("cuda", dtype), num_threads=1),
+        "make_here": partial(load, ("cpu", dtype)),
+        "num_gpus": 1,
+    }
+
+
+def _check_local(workers: int | None) -> None:
+    """Refuse a flag that only Ray has a use for.
+
+    Raises:
+        InputError: It was given.
+    """
+    if workers is not None:
+        raise InputError("--workers is for --engine ray; leave it out")
 
 
 def _encoders(
     models: list[str] | None,
     backbones: list[str] | None,
     options: tuple[str | None, str | None],
-    offline: bool,
+    *,
+    offline: bool = False,
+    num_threads: int | None = None,
 ) -> "dict[str, ImageEncoder]":
     """Encoders by modality.
 
@@ -130,7 +193,6 @@ def _encoders(
     """
     from geotoken.artifact import find_model
     from geotoken.backbones import load_backbone, load_encoder
-    from geotoken.errors import InputError
 
     if not models and not backbones:
         models = [DEFAULT_MODEL]
@@ -147,9 +209,12 @@ def _encoders(
                 f"two encoders make the modality {name!r}; name them, as in --backbone look=dinov2"
             )
         if is_backbone:
-            encoders[name] = load_backbone(what, device=device, dtype=dtype, offline=offline)
+            encoders[name] = load_backbone(
+                what, device=device, dtype=dtype, num_threads=num_threads, offline=offline
+            )
         else:
-            encoders[name] = load_encoder(find_model(what, offline=offline) / "encoder")
+            folder = find_model(what, offline=offline)
+            encoders[name] = load_encoder(folder / "encoder", num_threads=num_threads)
     return encoders
 
 

@@ -28,6 +28,7 @@ from geotoken.cli.options import (
     BeamWidth,
     Debug,
     Decoder,
+    Engine,
     GalleryFolder,
     Guesses,
     Head,
@@ -50,6 +51,7 @@ from geotoken.cli.options import (
     TopK,
     Within,
     Workers,
+    check_engine,
 )
 from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
@@ -91,6 +93,7 @@ def locate(
     out: Outputs = None,
     resume: Resume = False,
     workers: Workers = None,
+    engine: Engine = "local",
     debug: Debug = False,
 ) -> None:
     """Tell where photos were taken.
@@ -100,8 +103,10 @@ def locate(
     A photo that cannot be read is reported, and the others are located all the same.
     """
     with exit_codes(debug), terminable(), ExitStack() as cleanup:
+        on_ray = check_engine(engine)
         pictured = map_file is not None or report is not None
-        check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
+        if not on_ray:
+            check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import FEW
         from geotoken.decoding import DecodingOptions
@@ -125,11 +130,15 @@ def locate(
             guesses=tuple(parse_guess(text) for text in guess or ()),
             within=Region.union([Region.parse(text) for text in within]) if within else None,
         )
+        loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
+        if on_ray:
+            from geotoken.cli.scale import locate_on_ray
+
+            return locate_on_ray(paths, options, loaded, ctx.params)
         photos = find_photos(paths)
         inputs = [*(photo for photo in photos if isinstance(photo, Path)), *(within or ())]
         check_no_input([*(out or ()), *([map_file] if map_file else ())], inputs)
         pictures = Pictures(map_file, report, paths, len(photos))
-        loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
         locator = Locator.from_pretrained(**loaded)
         locator.check(options)
 

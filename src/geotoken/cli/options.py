@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from geotoken.errors import InputError
+
 DEFAULT_MODEL = "mini"
 
 # metavar="" on a flag without a value keeps its help from showing one.
@@ -40,6 +42,12 @@ Level = Annotated[int, typer.Option("--level", metavar="LEVEL", help="S2 level o
 GroupSize = Annotated[
     int, typer.Option("--group-size", metavar="LEVELS", help="Levels in one token; must divide --level.")
 ]
+
+SCALE = "Scale"
+"""Heading of the flags for large collections."""
+
+ENGINES = ("local", "ray")
+"""What does the work: this process and its children, or Ray."""
 
 _EVIDENCE, _SEARCH, _BATCH, _PICTURES = "Evidence", "Search", "Files", "Pictures"
 
@@ -198,3 +206,29 @@ Workers = Annotated[
         rich_help_panel=_BATCH,
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="local; or ray: a cluster, or this machine as one, with URIs for inputs and --out.",
+        rich_help_panel=SCALE,
+    ),
+]
+
+
+def check_engine(engine: str) -> bool:
+    """Tell what does the work.
+
+    Args:
+        engine: The value of `--engine`.
+
+    Returns:
+        Whether it is Ray.
+
+    Raises:
+        InputError: It is none of `ENGINES`.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"--engine is {engine!r}; choose one of {', '.join(ENGINES)}")
+    return engine == "ray"

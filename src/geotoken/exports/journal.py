@@ -26,6 +26,18 @@ SUFFIX: Final = ".partial.jsonl"
 _VERSION = 1
 
 
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """The column `settings` of every answer made with some settings.
+
+    Args:
+        settings: Names and JSON-ready values.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    return hashlib.sha256(to_json(sorted(settings.items())).encode()).hexdigest()[:12]
+
+
 class JournalEntry(NamedTuple):
     """Where an answer is in the journal, and what it is about."""
 
@@ -46,7 +58,7 @@ class Journal:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.settings = dict(settings)
-        self.settings_hash = hashlib.sha256(to_json(sorted(self.settings.items())).encode()).hexdigest()[:12]
+        self.settings_hash = hash_settings(self.settings)
         self.entries: dict[str, JournalEntry] = {}
         self._fd: int | None = None
         self._end = 0

@@ -38,6 +38,8 @@ class EmbedReport:
     """Rows of the store."""
     failures: list[BuildError]
     """Photos that could not be used, in order."""
+    dims: dict[str, int]
+    """Length D of the vectors of each modality."""
 
 
 def embed_source(
@@ -75,7 +77,7 @@ def embed_source(
             or `out` may not be written.
         ArtifactError: The store cannot be written.
     """
-    _check(encoders, shard_items)
+    check_modalities(encoders, shard_items)
     modalities = {name: Modality(one.dim, one.name) for name, one in encoders.items()}
     made_by = (f"{name} {modalities[name]} {one.dtype}" for name, one in encoders.items())
     parts = [source.fingerprint, str(shard_items), split or "", "as queries", *made_by]
@@ -83,7 +85,7 @@ def embed_source(
     if not writer.is_finished:
         remaining = islice(source.items(), writer.num_items, None)
         while items := list(islice(remaining, shard_items)):
-            shard = _Shard(encoders, split, writer.is_new)
+            shard = EmbeddedShard(encoders, split, writer.is_new)
             for start in range(0, len(items), BATCH_ITEMS):
                 shard.add(items[start : start + BATCH_ITEMS])
                 if progress is not None and source.num_items is not None:
@@ -98,17 +100,26 @@ def embed_source(
         raise InputError(f"none of the {len(failed)} photos of the source can be used{reason}")
     if not writer.is_finished:
         writer.finish()
-    return EmbedReport(num_rows, failed)
+    return EmbedReport(num_rows, failed, {name: one.dim for name, one in encoders.items()})
 
 
-class _Shard:
+class EmbeddedShard:
     """Rows and vectors of a shard as they come."""
 
     def __init__(
         self, encoders: Mapping[str, ImageEncoder], split: str | None, is_new: Callable[[str], bool]
     ) -> None:
+        """Begin a shard.
+
+        Args:
+            encoders: What turns photos into vectors, by name of the modality.
+            split: Split of the rows for which an item says none.
+            is_new: Takes note of an id and tells whether it was not there before.
+        """
         self.rows: list[dict[str, Any]] = []
+        """What is known of each row so far, as `geotoken.features.shard.write_table` takes it."""
         self.failures: list[BuildError] = []
+        """Photos that could not be used so far."""
         self._encoders = encoders
         self._split = split
         self._is_new = is_new
@@ -119,6 +130,9 @@ class _Shard:
 
     def add(self, items: Sequence[Item | BuildError]) -> None:
         """Read and embed a batch.
+
+        Args:
+            items: Some `BATCH_ITEMS` of them.
 
         Raises:
             InputError: An encoder gives numbers that are not finite.
@@ -182,8 +196,12 @@ class _Shard:
         return position, photo
 
 
-def _check(encoders: Mapping[str, ImageEncoder], shard_items: int) -> None:
+def check_modalities(encoders: Mapping[str, ImageEncoder], shard_items: int) -> None:
     """Refuse what cannot be a store.
+
+    Args:
+        encoders: By name of the modality.
+        shard_items: Items in one shard.
 
     Raises:
         InputError: A name or number is impossible.

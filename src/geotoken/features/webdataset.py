@@ -71,7 +71,7 @@ def open_webdataset(path: Path) -> ItemSource:
 
     def items() -> Iterator[Item | BuildError]:
         for tar in tars:
-            yield from _samples(tar)
+            yield from tar_items(tar)
 
     return ItemSource(num_items=None, fingerprint=digest.hexdigest(), items=items)
 
@@ -143,7 +143,20 @@ def first(metadata: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((metadata[name] for name in names if metadata.get(name) not in (None, "")), None)
 
 
-def _samples(tar: Path) -> Iterator[Item | BuildError]:
+def tar_items(tar: Path, *, with_metadata: bool = True) -> Iterator[Item | BuildError]:
+    """Samples of a tar, in order, from its headers and metadata.
+
+    Args:
+        tar: An uncompressed tar.
+        with_metadata: Whether position, owner and so on are asked for; they may be damaged.
+
+    Yields:
+        A photo, or why a sample has none.
+
+    Raises:
+        InputError: It is no such tar, damaged or cut short.
+    """
+
     def key_of(member: tuple[str, TarSlice]) -> str:
         folder, _, name = member[0].rpartition("/")
         return f"{folder}/{name.split('.', 1)[0]}" if folder else name.split(".", 1)[0]
@@ -156,7 +169,7 @@ def _samples(tar: Path) -> Iterator[Item | BuildError]:
             yield BuildError(name, f"the sample has no photo, only {', '.join(files) or 'nothing'}")
             continue
         try:
-            metadata = _metadata(files.get(".json"))
+            metadata = _metadata(files.get(".json")) if with_metadata else {}
             position = read_position(metadata)
         except InputError as error:
             yield BuildError(name, str(error))

@@ -157,7 +157,8 @@ class ListWriter:
             out: The folder to make.
             store: The store.
             rule: How neighbors are found, JSON-serialisable, with `num_neighbors`.
-            rows: Rows of the store that get a list, and rows of the store that are the gallery.
+            rows: Rows of the store that get a list, rising, shape (Q,); and those that are the gallery,
+                rising, shape (G,).
             resume: Whether to go on with unfinished lists of the same rule and rows, or take finished ones.
 
         Returns:

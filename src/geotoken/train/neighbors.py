@@ -215,7 +215,7 @@ def find_neighbors(
     """Find the neighbors of rows of a store and write their lists.
 
     Memory holds one shard of lists and what exclusions ask about the gallery's rows (owner, hash and place:
-    about 60 bytes a row), whatever the number of rows. Searching takes all CPUs.
+    about 65 bytes a row), whatever the number of rows. Searching takes all CPUs.
 
     Args:
         store: The store.
@@ -242,8 +242,15 @@ def find_neighbors(
         with ThreadPoolExecutor(max_workers=num_cpus()) as pool:
             while writer.num_lists < len(query_rows):
                 shard = query_rows[writer.num_lists : writer.num_lists + shard_rows]
-                blocks = [shard[start : start + _QUERY_ROWS] for start in range(0, len(shard), _QUERY_ROWS)]
-                parts = list(pool.map(search, blocks))
+                table = store.table(shard)
+                blocks = [slice(start, start + _QUERY_ROWS) for start in range(0, len(shard), _QUERY_ROWS)]
+                parts = list(
+                    pool.map(
+                        search,
+                        [shard[block] for block in blocks],
+                        [{name: column[block] for name, column in table.items()} for block in blocks],
+                    )
+                )
                 writer.append(
                     np.concatenate([row for row, _ in parts]), np.concatenate([one for _, one in parts])
                 )
@@ -254,7 +261,7 @@ def find_neighbors(
 
 
 class KnownStoreRows:
-    """What exclusions ask about rows of a store, in memory: about 60 bytes a row and each owner once."""
+    """What exclusions ask about rows of a store, in memory: about 65 bytes a row and each owner once."""
 
     def __init__(self, store: FeatureStore, rows: Rows) -> None:
         self.rows = rows
@@ -326,10 +333,14 @@ def _units(store: FeatureStore, rows: Rows) -> NDArray[np.float32]:
 
 
 def _search(
-    store: FeatureStore, gallery: Gallery, known: KnownStoreRows, rule: NeighborRule, rows: Rows
+    store: FeatureStore,
+    gallery: Gallery,
+    known: KnownStoreRows,
+    rule: NeighborRule,
+    rows: Rows,
+    table: dict[str, NDArray[Any]],
 ) -> tuple[Rows, NDArray[np.float64]]:
-    """Neighbors of some rows: gallery rows and similarities, shape (N, K)."""
-    table = store.table(rows)
+    """Neighbors of some rows, of which this is the table: gallery rows and similarities, shape (N, K)."""
     own = known.position(rows).tolist()
     exclude = [
         rule.exclusion(lat=lat, lng=lng, owner=owner, sha256=sha256, row=None if row < 0 else row)

@@ -13,5 +13,5 @@ def test_the_default_model_is_bundled():
 def test_every_shared_flag_has_help_that_ends_a_sentence():
     shared = [hint for hint in vars(options).values() if typing.get_origin(hint) is typing.Annotated]
     flags = [one for hint in shared for one in hint.__metadata__ if isinstance(one, OptionInfo)]
-    assert len(flags) == 26
+    assert len(flags) == 27
     assert all(flag.help.endswith(".") for flag in flags)

@@ -1,7 +1,7 @@
 import pytest
 
 from geotoken.errors import InputError
-from geotoken.features.webdataset import members, open_webdataset, read_position
+from geotoken.features.webdataset import members, open_webdataset, read_position, tar_items
 from geotoken.gallery.sources import BuildError
 from geotoken.images.read import read
 
@@ -32,6 +32,12 @@ def test_samples_with_their_metadata(make_tar, make_png):
     assert a.photo.read() == make_png(1)
     assert read(b.photo.read()).pixels[0, 0].tolist() == [2, 14, 62]
     assert [item.image for item in items[3:]] == [f"set-00/00/{key}" for key in "defg"]
+
+
+def test_photos_alone_do_without_their_metadata(make_tar, make_png):
+    files = [("a.png", make_png(1)), ("a.json", b"{"), ("b.png", make_png(2)), ("b.json", {"lat": 91})]
+    found = list(tar_items(make_tar("t.tar", files), with_metadata=False))
+    assert [(one.id, one.position) for one in found] == [("t/a", None), ("t/b", None)]
 
 
 def test_several_tars_in_order(make_tar, make_png):
