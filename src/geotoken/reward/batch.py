@@ -170,6 +170,26 @@ def collate(
     )
 
 
+def concatenate(batches: Sequence[RewardBatch]) -> RewardBatch:
+    """Join batches, padded to the widest.
+
+    Args:
+        batches: Batches of one configuration, at least one.
+
+    Returns:
+        Their photos, in order.
+    """
+    num_candidates = max(batch.mask.shape[1] for batch in batches)
+    num_items = max(batch.item_mask.shape[1] for batch in batches)
+    joined = {}
+    for field in fields(RewardBatch):
+        size = num_items if field.name.startswith("item_") else num_candidates
+        parts = [getattr(batch, field.name) for batch in batches]
+        widths = [[(0, 0), (0, size - one.shape[1]), (0, 0)][: one.ndim] for one in parts]
+        joined[field.name] = np.concatenate([np.pad(*pair) for pair in zip(parts, widths, strict=True)])
+    return RewardBatch(**joined)
+
+
 def describe(batch: RewardBatch, config: RewardConfig) -> dict[str, NDArray[np.generic]]:
     """The numbers that the network reads.
 
