@@ -3,7 +3,7 @@
 Owns names, layout and verification; must not know how the parts work together.
 
 A model is a folder with `config.json`, `manifest.json` (sha256 of each file), `MODEL_CARD.md`, the folders
-`encoder` and `gallery`, and one for each of its heads, `mixture` or `transformer`.
+`encoder` and `gallery`, and one for each of its heads, `mixture` or `transformer`. It may have `align`.
 """
 
 import json
@@ -31,6 +31,8 @@ MAX_GROUP_SIZE: Final = 6
 """Levels in one token of a model: 4096 tokens at each position; beam search scores them all."""
 GEOCLIP: Final = "geoclip"
 """Name of the model that `geotoken.assembly` makes on this machine."""
+ALIGNMENT: Final = "align"
+"""Folder of a model's alignment, if it has one."""
 HEADS: Final = ("mixture", "transformer")
 """Evidence models that this version can run; each has a folder of its name in a model."""
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.artifact import load_artifact, load_head
+from geotoken.alignment import Alignment
+from geotoken.artifact import ALIGNMENT, load_artifact, load_head
 from geotoken.backbones import load_encoder
 from geotoken.decoding import (
     Candidates,
@@ -36,7 +37,8 @@ from geotoken.places import nearest
 from geotoken.prediction import Prediction
 from geotoken.protocol import Memory, TokenModel
 from geotoken.regions import Region
-from geotoken.selection import METHODS, Utility, mixed_thresholds, select, weighted_thresholds
+from geotoken.selection import METHODS, SCORED, Utility, mixed_thresholds, select, weighted_thresholds
+from geotoken.vectors import VectorSource, check_modalities, modalities_of
 from geotoken.words import DOUBTFUL, percent
 
 PhotoSource = str | os.PathLike[str] | bytes
@@ -90,15 +92,21 @@ class Locator:
         model: TokenModel,
         num_neighbors: int,
         utility: Utility = mixed_thresholds,
+        alignment: Alignment | None = None,
         name: str,
     ) -> None:
         gallery.check_encoder(encoder.name, encoder.dim)
+        if alignment is not None:
+            alignment.check_encoder(encoder.name, encoder.dim)
+        check_modalities(model, alignment, name)
         self.encoder = encoder
         self.gallery = gallery
         self.model = model
         self.num_neighbors = num_neighbors
         self.utility = utility
+        self.alignment = alignment
         self.name = name
+        self._vectors = VectorSource(gallery, alignment, modalities_of(model))
 
     @classmethod
     def from_pretrained(
@@ -131,14 +139,32 @@ class Locator:
         """
         artifact = load_artifact(model, offline=offline)
         token_model, num_neighbors = load_head(artifact, head, num_threads)
+        aligned = artifact.folder / ALIGNMENT
         return cls(
             encoder=load_encoder(artifact.folder / "encoder", num_threads=num_threads),
             gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
             model=token_model,
             num_neighbors=num_neighbors,
             utility=weighted_thresholds(artifact.threshold_weights),
+            alignment=Alignment.load(aligned) if aligned.is_dir() else None,
             name=artifact.name,
         )
+
+    def check(self, options: LocateOptions) -> None:
+        """Refuse what this model cannot do, before any photo is read.
+
+        Args:
+            options: How photos are to be located.
+
+        Raises:
+            InputError: The selection method needs a part that the model lacks.
+        """
+        if options.select == "similarity" and self.alignment is None:
+            others = ", ".join(method for method in METHODS if method not in SCORED)
+            raise InputError(
+                f"select (--select) 'similarity' needs an alignment, and the model {self.name} has none; "
+                f"choose one of {others}, or take a model with one (geotoken train align)"
+            )
 
     def locate(self, photo: PhotoSource, **options: Any) -> Prediction:
         """Locate one photo.
@@ -180,6 +206,7 @@ class Locator:
             The prediction, or the failure of a photo that cannot be read.
         """
         options = options or LocateOptions()
+        self.check(options)
         return self._answer_one(self._look_up([photo], options)[0], options)
 
     def locate_many(
@@ -199,6 +226,7 @@ class Locator:
         """
         _refuse_single(photos)
         options = options or LocateOptions()
+        self.check(options)
         remaining = iter(photos)
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             ahead = pool.submit(self._look_up, list(islice(remaining, BATCH_SIZE)), options)
@@ -226,14 +254,16 @@ class Locator:
         """
         _refuse_single(photos)
         options = options or LocateOptions()
+        self.check(options)
         looked_up: list[_LookedUp | Failure] = []
         for start in range(0, len(photos), BATCH_SIZE):
             looked_up += self._look_up(list(photos[start : start + BATCH_SIZE]), options)
         distinct = {item.photo.sha256: item for item in looked_up if not isinstance(item, Failure)}
         if not distinct:
             return [item for item in looked_up if isinstance(item, Failure)]
-        joint = Evidence.merge([item.neighbors.to_evidence() for item in distinct.values()])
-        found = self._decide(Evidence.merge([joint, guess_evidence(options.guesses)]), options)
+        joint = Evidence.merge([self._evidence(item) for item in distinct.values()])
+        vectors = np.stack([item.vector for item in distinct.values()])
+        found = self._decide(Evidence.merge([joint, guess_evidence(options.guesses)]), vectors, options)
         return [item if isinstance(item, Failure) else self._describe(item, found) for item in looked_up]
 
     def _look_up(self, photos: Sequence[PhotoSource], options: LocateOptions) -> "list[_LookedUp | Failure]":
@@ -241,9 +271,9 @@ class Locator:
         read_photos = [self._read(photo) for photo in photos]
         good = [photo for photo in read_photos if isinstance(photo, Photo)]
         vectors = self.encoder.embed([photo.pixels for photo in good])
-        found = iter(self.gallery.search(vectors, self.num_neighbors, options.exclude))
+        found = zip(vectors, self.gallery.search(vectors, self.num_neighbors, options.exclude), strict=True)
         return [
-            photo if isinstance(photo, Failure) else _LookedUp(_name(source), photo, next(found))
+            photo if isinstance(photo, Failure) else _LookedUp(_name(source), photo, *next(found))
             for source, photo in zip(photos, read_photos, strict=True)
         ]
 
@@ -258,11 +288,14 @@ class Locator:
     def _answer_one(self, item: "_LookedUp | Failure", options: LocateOptions) -> Prediction | Failure:
         if isinstance(item, Failure):
             return item
-        evidence = Evidence.merge([item.neighbors.to_evidence(), guess_evidence(options.guesses)])
-        return self._describe(item, self._decide(evidence, options))
+        evidence = Evidence.merge([self._evidence(item), guess_evidence(options.guesses)])
+        return self._describe(item, self._decide(evidence, item.vector[None], options))
 
-    def _decide(self, evidence: Evidence, options: LocateOptions) -> "_Found":
-        """Decode, integrate and select."""
+    def _evidence(self, item: "_LookedUp") -> Evidence:
+        return self._vectors.add_vectors(item.neighbors, item.vector)
+
+    def _decide(self, evidence: Evidence, vectors: NDArray[np.float32], options: LocateOptions) -> "_Found":
+        """Decode, integrate and select; vectors of the photos, shape (P, D)."""
         model, memory, whole, region_probability = self._posterior(evidence, options.within)
         candidates = decode(model, memory, options.decoding)[0]
         if isinstance(model, RegionModel):
@@ -278,6 +311,7 @@ class Locator:
             utility=options.utility or self.utility,
             extra=points,
             region=options.within,
+            scores=self._scores(options.select, candidates, vectors),
         )
         tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
         levels = self._levels(tokens, score_prefixes(model, memory, tokens[None, None])[0, 0])
@@ -291,6 +325,16 @@ class Locator:
             options.within,
             region_probability,
         )
+
+    def _scores(
+        self, method: str, candidates: Candidates, vectors: NDArray[np.float32]
+    ) -> NDArray[np.float64] | None:
+        """How good each candidate is, where the method asks: the mean over the photos, shape (C,)."""
+        if method not in SCORED or self.alignment is None:
+            return None
+        places = self.alignment.embed_places(candidates.lat, candidates.lng)
+        scores: NDArray[np.float64] = places @ self.alignment.project(vectors)["location"].mean(axis=0)
+        return scores
 
     def _posterior(
         self, evidence: Evidence, region: Region | None
@@ -336,10 +380,11 @@ class Locator:
 
 @dataclass(frozen=True, slots=True)
 class _LookedUp:
-    """A photo that was read, and its neighbors."""
+    """A photo that was read, its vector of shape (D,), and its neighbors."""
 
     name: str
     photo: Photo
+    vector: NDArray[np.float32]
     neighbors: Neighbors
 
 

@@ -33,7 +33,7 @@ def test_the_examples_as_a_store(examples, tmp_path):
     encoder = Encoder.load(bundled_models()["mini"] / "encoder")
     assert store.encoders == {"image": encoder.name}
     photo = read(examples / store.table(np.array([2]))["id"][0], min_side=encoder.min_side)
-    expected = encoder.embed([photo.pixels], for_gallery=True)[0]
+    expected = encoder.embed([photo.pixels])[0]  # as a query, not with the views of a gallery
     np.testing.assert_allclose(store.batch(np.array([2]))["image"][0], expected, atol=2e-3)
     assert len(store.rows_of("train")) == 8
 

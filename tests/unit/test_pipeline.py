@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -9,6 +10,8 @@ from geotoken.decoding import DECODERS
 from geotoken.errors import ArtifactError, ImageError, InputError
 from geotoken.gallery import Exclusion
 from geotoken.geo import haversine_km
+from geotoken.images.read import read
+from geotoken.manifest import write_manifest
 from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.regions import Region
 from geotoken.selection import within_km
@@ -223,3 +226,86 @@ def test_a_model_without_its_own_head_is_not_whole(tmp_path, tiny_transformer):
     save_artifact(folder, name="headless", scheme=TokenScheme(), head="transformer")
     with pytest.raises(ArtifactError, match="lacks the folder transformer"):
         Locator.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def aligned_model(tmp_path_factory, tiny_transformer):
+    """A transformer that reads vectors of three kinds, and the alignment that gives them; random weights."""
+    torch = pytest.importorskip("torch", reason="the extra train is not installed")
+    from geotoken.alignment import AlignmentConfig
+    from geotoken.alignment.network import AlignmentNetwork, save_alignment
+    from geotoken.model import ModelConfig
+    from geotoken.model.network import GeoTokenModel, export_onnx, save_network
+
+    folder = shutil.copytree(tiny_transformer, tmp_path_factory.mktemp("models") / "aligned")
+    encoder = Locator.from_pretrained(folder, num_threads=1).encoder
+    torch.manual_seed(0)
+    size = {"width": 32, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 4, "feed_forward": 48}
+    modalities = (("image", encoder.dim), ("location", 8), ("text", 5))
+    network = GeoTokenModel(ModelConfig(**size, num_neighbors=3, modalities=modalities))
+    save_network(network, folder / "transformer")
+    export_onnx(network, folder / "transformer")
+    config = AlignmentConfig(
+        image_encoder=encoder.name, image_dim=encoder.dim, dim=8, text_dim=5, num_buckets=9
+    )
+    save_alignment(AlignmentNetwork(config), folder / "align")
+    save_artifact(folder, name="aligned", scheme=TokenScheme(), head="transformer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aligned(aligned_model):
+    return Locator.from_pretrained(aligned_model, num_threads=1)
+
+
+def test_a_head_that_reads_vectors_gets_them(aligned, photo, monkeypatch):
+    seen = []
+    encode = aligned.model.encode
+    monkeypatch.setattr(aligned.model, "encode", lambda evidence: seen.extend(evidence) or encode(evidence))
+    found = aligned.locate(photo, guesses=[HIMEJI])
+    (evidence,) = seen
+    image = evidence.query_vectors["image"]
+    np.testing.assert_allclose(
+        evidence.neighbor_vectors["image"] @ image, found.neighbors.similarity, atol=1e-5
+    )
+    expected = aligned.alignment.project(image[None])
+    for name in ("location", "text"):
+        np.testing.assert_allclose(evidence.query_vectors[name], expected[name][0], atol=1e-6)
+        assert evidence.neighbor_vectors[name].shape == (3, len(expected[name][0]))
+    seen.clear()
+    aligned.locate_together([photo, photo.with_name("taj-mahal-agra.jpg")])
+    assert seen[0].neighbor_vectors["text"].shape == (6, 5)
+
+
+def test_similarity_takes_the_candidate_whose_place_fits_the_photo(aligned, photo):
+    found = aligned.locate(photo, select="similarity", decoder="sample", num_samples=10, seed=3)
+    assert len(found.candidates.lat) > 2
+    vector = aligned.encoder.embed([read(photo, min_side=aligned.encoder.min_side).pixels])
+    places = aligned.alignment.embed_places(found.candidates.lat, found.candidates.lng)
+    best = int(np.argmax(places @ aligned.alignment.project(vector)["location"][0]))
+    assert (found.lat, found.lng) == (found.candidates.lat[best], found.candidates.lng[best])
+
+
+def test_similarity_without_an_alignment_is_refused_before_a_photo_is_read(locator):
+    options = LocateOptions(select="similarity")
+    message = "needs an alignment, and the model tiny has none; choose one of log_prob, medoid, mbr, or"
+    for call in (locator.locate_one, lambda photo, options: next(locator.locate_many([photo], options))):
+        with pytest.raises(InputError, match=message):
+            call("no such file", options)
+    with pytest.raises(InputError, match=message):
+        locator.locate_together(["no such file"], options)
+
+
+def test_a_head_whose_alignment_is_gone_or_of_another_encoder_is_refused(aligned_model, tmp_path):
+    folder = shutil.copytree(aligned_model, tmp_path / "bare")
+    shutil.rmtree(folder / "align")
+    save_artifact(folder, name="bare", scheme=TokenScheme(), head="transformer")
+    with pytest.raises(ArtifactError, match="the head of bare reads location vectors"):
+        Locator.from_pretrained(folder)
+    other = shutil.copytree(aligned_model, tmp_path / "other")
+    config = json.loads((other / "align" / "align.json").read_text())
+    (other / "align" / "align.json").write_text(json.dumps(config | {"image_encoder": "another"}))
+    write_manifest(other / "align", kind="geotoken-alignment", format_version=1)
+    save_artifact(other, name="other", scheme=TokenScheme(), head="transformer")
+    with pytest.raises(ArtifactError, match='trained on vectors of encoder "another"'):
+        Locator.from_pretrained(other)

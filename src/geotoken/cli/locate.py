@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     Answer: TypeAlias = Prediction | Failure
 
-UNAVAILABLE_METHODS = ("similarity", "reward")
+UNAVAILABLE_METHODS = ("reward",)
 """Selection methods that need a trained model, which this version does not have."""
 
 
@@ -131,6 +131,7 @@ def locate(
         pictures = Pictures(map_file, report, paths, len(photos))
         loaded: dict[str, Any] = {"model": model, "gallery": gallery, "head": head, "offline": offline}
         locator = Locator.from_pretrained(**loaded)
+        locator.check(options)
 
         def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
             if together:
@@ -218,7 +219,7 @@ def _available(method: str) -> str:
     if method in UNAVAILABLE_METHODS:
         raise InputError(
             f"--select {method} needs a trained model and is not available in this version; "
-            "choose one of log_prob, medoid, mbr"
+            "choose one of log_prob, medoid, mbr, similarity"
         )
     return method
 

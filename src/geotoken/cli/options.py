@@ -145,7 +145,7 @@ Select = Annotated[
     typer.Option(
         "--select",
         metavar="NAME",
-        help="How the answer is chosen: log_prob, medoid or mbr.",
+        help="How the answer is chosen: log_prob, medoid, mbr, or similarity (needs a trained alignment).",
         rich_help_panel=_SEARCH,
     ),
 ]

@@ -52,6 +52,9 @@ def embed_source(
 ) -> EmbedReport:
     """Make a feature store.
 
+    Every photo is embedded as the query of a search is, never with the further views that an encoder may have
+    for galleries: a row serves as both, and what is trained on it meets the same vectors when it is used.
+
     A photo that cannot be read, has no position or comes again under the same id is left out, reported, and
     listed in the store. A process that was killed goes on with `resume`, and the store is the same.
 
@@ -74,7 +77,8 @@ def embed_source(
     """
     _check(encoders, shard_items)
     modalities = {name: Modality(one.dim, one.name) for name, one in encoders.items()}
-    parts = [source.fingerprint, str(shard_items), split or "", *(f"{n} {m}" for n, m in modalities.items())]
+    made_by = (f"{name} {modalities[name]} {one.dtype}" for name, one in encoders.items())
+    parts = [source.fingerprint, str(shard_items), split or "", "as queries", *made_by]
     writer = StoreWriter.open(Path(out), modalities, "\0".join(parts), resume=resume)
     if not writer.is_finished:
         remaining = islice(source.items(), writer.num_items, None)
@@ -123,7 +127,7 @@ class _Shard:
         if not photos:
             return
         for name, encoder in self._encoders.items():
-            vectors = encoder.embed(photos, for_gallery=True)
+            vectors = encoder.embed(photos)
             if not np.isfinite(vectors).all():
                 raise InputError(
                     f"{encoder.name} gives numbers that are not finite; compute in float32 (--dtype float32)"
@@ -155,6 +159,7 @@ class _Shard:
                     "owner": item.owner,
                     "sha256": found.sha256,
                     "split": item.split or self._split,
+                    **item.credit,
                 }
                 self.rows.append(row | {"lat": position[0], "lng": position[1]})
                 yield item.id, found.pixels

@@ -3,8 +3,8 @@
 Owns both formats; must not know how shards make a store.
 
 A feature file is safetensors with two tensors: `key` (N,), int64, and `vector` (N, D), float16. The table
-is Parquet with the same `key`, `lat`, `lng` and `TEXT_COLUMNS`. A key is a hash of the row's id: rows that do
-not belong together have other keys.
+is Parquet with the same `key`, `lat`, `lng`, `TEXT_COLUMNS` and `CREDIT_COLUMNS`. A key is a hash of the
+row's id: rows that do not belong together have other keys.
 """
 
 import hashlib
@@ -24,6 +24,10 @@ Keys = NDArray[np.int64]
 
 TEXT_COLUMNS: Final = ("id", "owner", "sha256", "split")
 """Columns of the table that hold text; only `id` is never empty."""
+
+CREDIT_COLUMNS: Final = ("attribution", "license", "source_url")
+"""Further columns of text: what a gallery of the same photos must tell about their authors. The first stores
+lack them."""
 
 _MAX_HEADER = 1 << 16
 _ALIGNMENT = 64
@@ -122,7 +126,7 @@ def write_table(path: Path, keys: Keys, rows: Sequence[Mapping[str, Any]]) -> No
     Args:
         path: The Parquet file.
         keys: Key of each row, shape (N,).
-        rows: N mappings with `lat`, `lng` and `TEXT_COLUMNS`; what is absent is None.
+        rows: N mappings with `lat`, `lng`, `TEXT_COLUMNS` and `CREDIT_COLUMNS`; what is absent is None.
 
     Raises:
         ArtifactError: It cannot be written.
@@ -132,9 +136,10 @@ def write_table(path: Path, keys: Keys, rows: Sequence[Mapping[str, Any]]) -> No
     columns: dict[str, Any] = {"key": keys}
     for name in ("lat", "lng"):
         columns[name] = np.array([row[name] for row in rows], dtype=np.float64)
-    for name in TEXT_COLUMNS:
+    text_columns = (*TEXT_COLUMNS, *CREDIT_COLUMNS)
+    for name in text_columns:
         columns[name] = np.array([row.get(name) for row in rows], dtype=object)
-    texts = ", ".join(f'"{name}"::varchar as "{name}"' for name in TEXT_COLUMNS)
+    texts = ", ".join(f'"{name}"::varchar as "{name}"' for name in text_columns)
     try:
         with _connection() as connection:
             connection.register("columns_", columns)

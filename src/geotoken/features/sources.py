@@ -4,12 +4,13 @@ Owns the choice of a reader, and what an item is; must not read pixels or know e
 """
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from geotoken.errors import ImageError, InputError
+from geotoken.features.shard import CREDIT_COLUMNS
 from geotoken.gallery.sources import BuildError, Entry, open_source
 
 LAYOUTS: Final = ("auto", "photos", "webdataset", "mp16", "osv5m", "yfcc4k", "im2gps3k")
@@ -61,6 +62,8 @@ class Item:
     """Who took or uploaded it."""
     split: str | None = None
     """The part of the data set it belongs to."""
+    credit: Mapping[str, str] = field(default_factory=dict)
+    """What its licence asks for: any of `CREDIT_COLUMNS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,4 +128,5 @@ def _item(entry: Entry) -> Item:
         position=entry.position,
         owner=entry.columns.get("owner"),
         split=entry.split,
+        credit={name: text for name in CREDIT_COLUMNS if (text := entry.columns.get(name))},
     )

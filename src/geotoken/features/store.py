@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.features.shard import TEXT_COLUMNS, FeatureFile, read_table
+from geotoken.features.shard import CREDIT_COLUMNS, TEXT_COLUMNS, FeatureFile, read_table
 from geotoken.manifest import read_manifest, verify_manifest
 
 KIND: Final = "geotoken-features"
@@ -36,6 +36,7 @@ class FeatureStore:
         folder: Path,
         dims: Mapping[str, int],
         encoders: Mapping[str, str],
+        columns: Sequence[str],
         offsets: Rows,
         parts: list[Any],
     ) -> None:
@@ -45,6 +46,7 @@ class FeatureStore:
         """Length D of the vectors of each modality."""
         self.encoders = dict(encoders)
         """Name of the encoder that made each modality."""
+        self._columns = tuple(columns)
         self._offsets = offsets
         self._files: list[dict[str, FeatureFile]] = [files for files, _ in parts]
         tables = [table for _, table in parts]
@@ -91,6 +93,11 @@ class FeatureStore:
             modalities = dict(manifest["modalities"])
             dims = {name: int(one["dim"]) for name, one in modalities.items()}
             encoders = {name: str(one["encoder"]) for name, one in modalities.items()}
+            columns = [
+                name
+                for name in (*TEXT_COLUMNS, *CREDIT_COLUMNS)
+                if name in manifest.get("columns", TEXT_COLUMNS)
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{root}/manifest.json lacks {error}; embed the photos again") from error
         if shards != [f"{number:05}" for number in range(len(shards))] or not all(map(is_modality, dims)):
@@ -98,7 +105,7 @@ class FeatureStore:
         parts = [_open_shard(root, name, dims, manifest["files"]) for name in shards]
         sizes = [len(table["key"]) for _, table in parts]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        store = cls(root, dims, encoders, offsets, parts)
+        store = cls(root, dims, encoders, columns, offsets, parts)
         if len(np.unique(store.keys)) != len(store.keys):
             raise ArtifactError(f"{root} has a row twice; embed the photos again")
         return store
@@ -137,20 +144,28 @@ class FeatureStore:
             rows: Positions, shape (B,).
 
         Returns:
-            `id`, `owner`, `sha256`, `split`, `lat` and `lng`, each of shape (B,); unknown text is None.
+            `id`, `owner`, `sha256`, `split`, `attribution`, `license`, `source_url`, `lat` and `lng`, each of
+            shape (B,); unknown text is None.
 
         Raises:
             InputError: A position does not exist.
             ArtifactError: A table is damaged.
         """
         rows = self._checked(rows)
-        columns: dict[str, NDArray[Any]] = {name: np.empty(len(rows), dtype=object) for name in TEXT_COLUMNS}
+        columns: dict[str, NDArray[Any]] = {
+            name: np.empty(len(rows), dtype=object) for name in (*TEXT_COLUMNS, *CREDIT_COLUMNS)
+        }
         for number, places, inside in self._by_shard(rows):
             for name, values in read_table(
-                self.folder / f"{number:05}.parquet", TEXT_COLUMNS, inside
+                self.folder / f"{number:05}.parquet", self._columns, inside
             ).items():
                 columns[name][places] = values
         return columns | {"lat": self.lat[rows], "lng": self.lng[rows]}
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that rows have, sorted; rows without one are in none."""
+        return [name for name in self._splits if name]
 
     def rows_of(self, split: str) -> Rows:
         """Positions of the rows of a split.
@@ -165,7 +180,7 @@ class FeatureStore:
             InputError: No row has that split.
         """
         if split not in self._splits:
-            known = ", ".join(filter(None, self._splits)) or "none"
+            known = ", ".join(self.splits) or "none"
             raise InputError(f"there is no split {split!r}; this store has {known}")
         return np.flatnonzero(self._split_codes == self._splits.index(split))
 

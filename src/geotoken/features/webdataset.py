@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geotoken.errors import InputError
+from geotoken.features.shard import CREDIT_COLUMNS
 from geotoken.features.sources import Item, ItemSource, TarSlice
 from geotoken.gallery.sources import BuildError
 from geotoken.geo import check_lat_lng
@@ -167,6 +168,7 @@ def _samples(tar: Path) -> Iterator[Item | BuildError]:
             position=position,
             owner=None if owner is None else str(owner),
             split=None if split is None else str(split),
+            credit={name: str(metadata[name]) for name in CREDIT_COLUMNS if metadata.get(name)},
         )
 
 

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.features.shard import FeatureFile, row_key, write_features, write_table
+from geotoken.features.shard import (
+    CREDIT_COLUMNS,
+    TEXT_COLUMNS,
+    FeatureFile,
+    row_key,
+    write_features,
+    write_table,
+)
 from geotoken.features.store import FORMAT_VERSION, KIND
 from geotoken.manifest import file_entry, read_manifest, write_manifest
 from geotoken.version import __version__
@@ -88,8 +95,8 @@ class StoreWriter:
                 )
             if found.get("fingerprint") != fingerprint:
                 raise InputError(
-                    f"{writer.folder} was begun from another source or with other encoders; give those to "
-                    "resume it, or remove it"
+                    f"{writer.folder} was begun from another source, or with other encoders or another "
+                    "--dtype; give those to resume it, or remove it"
                 )
             writer._read_records()
             return writer
@@ -181,6 +188,7 @@ class StoreWriter:
                         name: {"dim": one.dim, "encoder": one.encoder}
                         for name, one in self.modalities.items()
                     },
+                    "columns": [*TEXT_COLUMNS, *CREDIT_COLUMNS],
                     "shards": [f"{number:05}" for number in range(len(self.records))],
                     "num_rows": sum(int(record["num_rows"]) for record in self.records),
                     "num_failures": len(failures),

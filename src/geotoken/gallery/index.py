@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geotoken.errors import ArtifactError, InputError, reason_of
 from geotoken.files import read_json
 from geotoken.gallery.kinds import KINDS, ApproximateIndex, Effort, ExactIndex, make_exact, read_index
-from geotoken.gallery.search import Exclusion, Neighbors, search_index
+from geotoken.gallery.search import Exclusion, Kept, KnownRows, Neighbors, find_rows, search_index
 from geotoken.gallery.storage import BLOCK_ROWS, StoredStrings, VectorFile
 from geotoken.gallery.table import ROWS_NAME, TABLE_NAME, TEXT_NAME, GalleryTable, open_stored
 from geotoken.gallery.write import (
@@ -180,6 +180,25 @@ class Gallery:
         """A copy of the unit vectors, shape (N, D), float32; those of a big gallery rounded to 16 bits."""
         return self._block(0, self.size)
 
+    def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the vectors of some rows; whatever the index, they are the stored ones, not its codes.
+
+        Args:
+            rows: Positions in any order, also repeated, shape (M,), from 0 to N - 1.
+
+        Returns:
+            Unit vectors in the order asked for, shape (M, D); those of a big gallery rounded to 16 bits.
+
+        Raises:
+            InputError: A position does not exist.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.ndim != 1 or (len(rows) and not 0 <= rows.min() <= rows.max() < self.size):
+            raise InputError(f"rows must be positions from 0 to {self.size - 1}, in one dimension")
+        if isinstance(self._index, ExactIndex):
+            return np.asarray(self._index.faiss_index.reconstruct_batch(rows), dtype=np.float32)
+        return self._index.vectors.take(rows)
+
     def _block(self, first: int, stop: int) -> NDArray[np.float32]:
         """Unit vectors of rows that follow each other, shape (M, D)."""
         if isinstance(self._index, ExactIndex):
@@ -223,6 +242,48 @@ class Gallery:
         Raises:
             InputError: A shape, k or the length of `exclude` does not fit, or a vector is zero or not finite.
         """
+        queries, each = self._checked(vectors, k, exclude)
+        return search_index(self._index, self.table, queries, k, each)
+
+    def search_rows(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        exclude: Exclusion | Sequence[Exclusion | None] | None = None,
+        *,
+        known: KnownRows | None = None,
+        max_fetched: int | None = None,
+    ) -> list[Kept]:
+        """Find what `search` finds, as bare rows: for millions of queries.
+
+        Args:
+            vectors: Query vectors of this gallery's encoder, shape (B, D); scaled to length 1 here.
+            k: Neighbors wanted for each query, at least 1.
+            exclude: Rows that must not count: one exclusion for all queries, or one (or None) a query.
+            known: What exclusions ask about the rows; `table` when None. That of a big gallery reads texts
+                from disk, which takes longer than the search.
+            max_fetched: Rows looked at for a query at most; all when None, as `search` does.
+
+        Returns:
+            Similarities and rows of each query, in order, best first.
+
+        Raises:
+            InputError: A shape, k or the length of `exclude` does not fit, or a vector is zero or not finite.
+        """
+        queries, each = self._checked(vectors, k, exclude)
+        return find_rows(self._index, self.table if known is None else known, queries, k, each, max_fetched)
+
+    def _checked(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        exclude: Exclusion | Sequence[Exclusion | None] | None,
+    ) -> tuple[NDArray[np.float32], Sequence[Exclusion | None]]:
+        """Unit vectors, and one exclusion for each.
+
+        Raises:
+            InputError: Something does not fit.
+        """
         queries = to_units(vectors, "query")
         if queries.shape[1] != self.dim:
             raise InputError(f"query vectors have {queries.shape[1]} numbers; this gallery has {self.dim}")
@@ -237,7 +298,7 @@ class Gallery:
             raise InputError(
                 f"{len(each)} exclusions for {len(queries)} queries; give one for each, or one for all"
             )
-        return search_index(self._index, self.table, queries, k, each)
+        return queries, each
 
     def info(self) -> dict[str, Any]:
         """Describe the gallery.

@@ -5,6 +5,7 @@ Owns exclusion and the search loop; must not know how a gallery is stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,44 @@ _ENOUGH = 0.75  # share of an approximate index's candidates that must remain, o
 _GROWTH = 4  # how many times more rows are fetched where too few remained
 _MAX_FETCHED = 1 << 22  # rows in memory at once, over all queries: about 50 MB
 
+Kept = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""Similarities, falling, and rows of one query, each of shape (K,)."""
+
+
+class KnownRows(Protocol):
+    """What an exclusion asks about the N rows of a gallery; `GalleryTable` is one."""
+
+    @property
+    def lat(self) -> NDArray[np.float64]:
+        """Latitude in degrees, shape (N,)."""
+        ...
+
+    @property
+    def lng(self) -> NDArray[np.float64]:
+        """Longitude in degrees, shape (N,)."""
+        ...
+
+    @property
+    def owner(self) -> Any:
+        """Owners, indexed like an array of N strings; None where unknown."""
+        ...
+
+    @property
+    def sha256(self) -> Any:
+        """Hashes of the photos' files, indexed like an array of N strings; None where unknown."""
+        ...
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """Gallery rows that must not count for one query; a row is left out if any part applies to it."""
 
+    row: int | None = None
+    """Leave out this row of the gallery: the query itself, where it is one of them."""
     owner: str | None = None
     """Leave out the photos of this owner; rows without an owner stay."""
     sha256: str | None = None
@@ -51,7 +85,7 @@ class Exclusion:
             check_lat_lng(self.lat, self.lng)
 
     def drops(
-        self, table: GalleryTable, rows: NDArray[np.int64], similarity: NDArray[np.float64]
+        self, table: KnownRows, rows: NDArray[np.int64], similarity: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
         """Tell which of some gallery rows are left out.
 
@@ -63,7 +97,7 @@ class Exclusion:
         Returns:
             True where the row is left out, shape (M,).
         """
-        dropped = np.zeros(len(rows), dtype=np.bool_)
+        dropped = np.zeros(len(rows), dtype=np.bool_) if self.row is None else rows == self.row
         if self.owner is not None:
             dropped |= table.owner[rows] == self.owner
         if self.sha256 is not None:
@@ -117,12 +151,7 @@ def search_index(
     k: int,
     exclude: Sequence[Exclusion | None],
 ) -> list[Neighbors]:
-    """Find the k rows nearest to each query that its exclusion leaves.
-
-    Rows are dropped after the search, and more are fetched where too few remain, until enough do or the
-    whole gallery has been seen. So the answer of an exact index is that of a gallery without the excluded
-    rows, however many. An approximate index must leave nearly as many candidates to choose from as it was
-    tuned to need.
+    """Find the k rows nearest to each query that its exclusion leaves, see `find_rows`.
 
     Args:
         index: Index over unit vectors, N rows.
@@ -137,12 +166,47 @@ def search_index(
     Raises:
         ArtifactError: The index holds what cannot be compared.
     """
+    found = find_rows(index, table, queries, k, exclude)
+    return [_neighbors(table, row, similarity) for similarity, row in found]
+
+
+def find_rows(
+    index: Index,
+    table: KnownRows,
+    queries: NDArray[np.float32],
+    k: int,
+    exclude: Sequence[Exclusion | None],
+    max_fetched: int | None = None,
+) -> list[Kept]:
+    """Find the k rows nearest to each query that its exclusion leaves.
+
+    Rows are dropped after the search, and more are fetched where too few remain, until enough do or the
+    whole gallery has been seen. So the answer of an exact index is that of a gallery without the excluded
+    rows, however many. An approximate index must leave nearly as many candidates to choose from as it was
+    tuned to need.
+
+    Args:
+        index: Index over unit vectors, N rows.
+        table: What is known about those N rows.
+        queries: Unit vectors, shape (B, D), float32.
+        k: Neighbors wanted, at least 1.
+        exclude: What to leave out for each query, length B.
+        max_fetched: Rows looked at for a query at most, at least k; all N when None.
+
+    Returns:
+        Similarities, float64, and rows of each query, in order, best first; fewer than k only where fewer
+        rows remain, or no more may be looked at.
+
+    Raises:
+        ArtifactError: The index holds what cannot be compared.
+    """
     num_rows = len(table)
-    answers: dict[int, Neighbors] = {}
+    most = num_rows if max_fetched is None else min(num_rows, max(max_fetched, index.depth))
+    answers: dict[int, Kept] = {}
     pending = list(range(len(queries)))
     margin = 0 if all(part is None for part in exclude) else _MARGIN
     num_needed = max(k, index.depth)
-    num_fetched = min(num_rows, num_needed + margin)
+    num_fetched = min(most, num_needed + margin)
     while pending:
         too_few = []
         chunk = max(1, _MAX_FETCHED // num_fetched)
@@ -152,17 +216,17 @@ def search_index(
             for position, (similarity, row) in zip(positions, found, strict=True):
                 kept_similarity, kept = _keep(table, row, similarity, exclude[position])
                 enough = certain or len(kept) >= _ENOUGH * min(len(row), num_needed)
-                if num_fetched == num_rows or (len(kept) >= k and enough):
-                    answers[position] = _neighbors(table, kept[:k], kept_similarity[:k])
+                if num_fetched == most or (len(kept) >= k and enough):
+                    answers[position] = kept_similarity[:k], kept[:k]
                 else:
                     too_few.append(position)
         pending = too_few
-        num_fetched = min(num_rows, num_fetched * _GROWTH)
+        num_fetched = min(most, num_fetched * _GROWTH)
     return [answers[position] for position in range(len(queries))]
 
 
 def _keep(
-    table: GalleryTable, row: NDArray[np.int64], similarity: NDArray[np.float32], exclusion: Exclusion | None
+    table: KnownRows, row: NDArray[np.int64], similarity: NDArray[np.float32], exclusion: Exclusion | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Similarities and rows of one query that its exclusion leaves.
 

@@ -54,6 +54,11 @@ class ImageEncoder(Protocol):
         ...
 
     @property
+    def dtype(self) -> str:
+        """What it computes in, such as "float32": vectors of two types differ by rounding."""
+        ...
+
+    @property
     def source(self) -> str:
         """Where the weights come from."""
         ...
@@ -214,6 +219,11 @@ class Encoder:
     def min_side(self) -> int:
         """Shorter side in pixels below which the encoder would miss detail; for `images.read`."""
         return max(view.side for view in (*self.config.views, *self.config.gallery_views))
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: "float32"."""
+        return "float32"
 
     @property
     def source(self) -> str:

@@ -1,12 +1,12 @@
 """Evidence of several photos as padded arrays: what the network reads, in every backend.
 
-Owns `EvidenceBatch` and `collate`; must not know the network. Dimension letters: B photos, E items
+Owns `EvidenceBatch` and how it is made; must not know the network. Dimension letters: B photos, E items
 (neighbors, then guesses; padded, at least one), M modalities, T tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from geotoken.model.config import ModelConfig
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+Numbers = NDArray[np.floating[Any]]
 
 NUM_FREQUENCIES: Final = 12
 """Octaves of each coordinate of a place, from once around the Earth down to about 10 km."""
@@ -87,6 +88,68 @@ class EvidenceBatch:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """Neighbors, and guesses, of B photos as dense arrays; NaN stands for what is absent."""
+
+    lat: Numbers
+    """Latitude in degrees, shape (B, E); NaN where there is no item."""
+    lng: Numbers
+    """Longitude in degrees, shape (B, E); NaN where there is no item."""
+    rank: NDArray[np.integer[Any]] | None = None
+    """Rank of a neighbor from 1, shape (B, E); the position in its row, from 1, when None."""
+    similarity: Numbers | None = None
+    """Similarity of a neighbor, shape (B, E); NaN where not known, None if nowhere."""
+    vectors: Mapping[str, Numbers] = field(default_factory=dict)
+    """Vectors of each modality that is there, shape (B, E, D); NaN where an item has none."""
+    guess_weight: Numbers | None = None
+    """Weight of a guess, shape (B, E), > 0; NaN for a neighbor. None if there are no guesses."""
+
+
+def make_batch(items: Items, query_vectors: Mapping[str, Numbers], config: ModelConfig) -> EvidenceBatch:
+    """Make the batch of evidence that lies in dense arrays, without a loop over photos.
+
+    Neighbors of a rank beyond `config.num_neighbors` are masked.
+
+    Args:
+        items: Neighbors and guesses of B photos.
+        query_vectors: Vectors of the photos for each modality that is there, shape (B, D); NaN where a photo
+            has none. Modalities the model does not know are ignored, here and in the items.
+        config: The model's configuration.
+
+    Returns:
+        The batch.
+
+    Raises:
+        InputError: If a vector has not the length that the model expects, or a coordinate is impossible.
+    """
+    shape = items.lat.shape
+    is_guess = np.zeros(shape, bool) if items.guess_weight is None else ~np.isnan(items.guess_weight)
+    position = np.arange(1, shape[1] + 1)
+    rank = np.where(is_guess, 0, position if items.rank is None else items.rank)
+    mask = ~np.isnan(items.lat) & (rank <= config.num_neighbors)
+    lat, lng = (np.where(mask, values, 0.0) for values in (items.lat, items.lng))
+    similarity = np.full(shape, np.nan) if items.similarity is None else items.similarity
+    known = mask & ~is_guess & ~np.isnan(similarity)
+    weight = np.ones(shape) if items.guess_weight is None else items.guess_weight
+    query, query_present = _vectors(query_vectors, config, np.ones(shape[:1], bool))
+    vectors, item_present = _vectors(items.vectors, config, mask)
+    return EvidenceBatch(
+        query_vectors=query,
+        query_present=query_present,
+        item_vectors=vectors,
+        item_present=item_present,
+        item_mask=mask,
+        item_kind=np.where(mask & is_guess, GUESS, NEIGHBOR),
+        item_tokens=config.scheme.encode(lat, lng),
+        item_place=describe_places(lat, lng),
+        item_rank=np.where(mask, rank, 0).astype(np.int64),
+        item_similarity=np.where(known, similarity, 0.0).astype(np.float32),
+        item_similarity_known=known,
+        item_log_weight=np.log(np.where(mask & is_guess, weight, 1.0)).astype(np.float32),
+    )
+
+
 def collate(evidence: Sequence[Evidence], config: ModelConfig) -> EvidenceBatch:
     """Pad the evidence of several photos to one batch.
 
@@ -107,47 +170,26 @@ def collate(evidence: Sequence[Evidence], config: ModelConfig) -> EvidenceBatch:
     guesses = [np.sort(np.argsort(-e.guess_weight, kind="stable")[: config.num_guesses]) for e in evidence]
     num_items = max([1, *(len(n) + len(g) for n, g in zip(neighbors, guesses, strict=True))])
     shape = (len(evidence), num_items)
-    num_modalities = len(config.modalities)
 
-    lat, lng, similarity, log_weight = np.zeros((4, *shape))
-    mask, known = np.zeros((2, *shape), dtype=bool)
-    kind, rank = np.zeros((2, *shape), dtype=np.int64)
-    query_present = np.zeros((shape[0], num_modalities), dtype=bool)
-    item_present = np.zeros((*shape, num_modalities), dtype=bool)
-    query_vectors = {name: np.zeros((shape[0], dim), np.float32) for name, dim in config.modalities}
-    item_vectors = {name: np.zeros((*shape, dim), np.float32) for name, dim in config.modalities}
+    lat, lng, similarity, weight = np.full((4, *shape), np.nan)
+    rank = np.zeros(shape, dtype=np.int64)
+    query = {name: np.full((shape[0], dim), np.nan, np.float32) for name, dim in config.modalities}
+    vectors = {name: np.full((*shape, dim), np.nan, np.float32) for name, dim in config.modalities}
     for photo, (one, near, told) in enumerate(zip(evidence, neighbors, guesses, strict=True)):
         first, last = slice(len(near)), slice(len(near), len(near) + len(told))
-        mask[photo, : last.stop] = True
-        kind[photo, last] = GUESS
         lat[photo, first], lat[photo, last] = one.neighbor_lat[near], one.guess_lat[told]
         lng[photo, first], lng[photo, last] = one.neighbor_lng[near], one.guess_lng[told]
         rank[photo, first] = one.neighbor_rank[near]
-        log_weight[photo, last] = np.log(one.guess_weight[told])
+        weight[photo, last] = one.guess_weight[told]
         if one.neighbor_similarity is not None:
             similarity[photo, first] = one.neighbor_similarity[near]
-            known[photo, first] = True
-        for m, (name, dim) in enumerate(config.modalities):
+        for name, dim in config.modalities:
             if name in one.query_vectors:
-                query_vectors[name][photo] = _fitting(one.query_vectors[name], name, dim)
-                query_present[photo, m] = True
+                query[name][photo] = _fitting(one.query_vectors[name], name, dim)
             if name in one.neighbor_vectors:
-                item_vectors[name][photo, first] = _fitting(one.neighbor_vectors[name], name, dim)[near]
-                item_present[photo, first, m] = True
-    return EvidenceBatch(
-        query_vectors=query_vectors,
-        query_present=query_present,
-        item_vectors=item_vectors,
-        item_present=item_present,
-        item_mask=mask,
-        item_kind=kind,
-        item_tokens=config.scheme.encode(lat, lng),
-        item_place=describe_places(lat, lng),
-        item_rank=rank,
-        item_similarity=similarity.astype(np.float32),
-        item_similarity_known=known,
-        item_log_weight=log_weight.astype(np.float32),
-    )
+                vectors[name][photo, first] = _fitting(one.neighbor_vectors[name], name, dim)[near]
+    items = Items(lat=lat, lng=lng, rank=rank, similarity=similarity, vectors=vectors, guess_weight=weight)
+    return make_batch(items, query, config)
 
 
 def describe_places(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> Singles:
@@ -171,7 +213,28 @@ def describe_places(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> Singl
     return waves.reshape(*angle.shape[:-2], PLACE_DIM).astype(np.float32)
 
 
-def _fitting(vectors: NDArray[np.float64], name: str, dim: int) -> NDArray[np.float64]:
+def _vectors(
+    given: Mapping[str, Numbers], config: ModelConfig, there: Bools
+) -> tuple[dict[str, Singles], Bools]:
+    """Vectors of each modality, zero where absent, and whether they are there, shape (..., M).
+
+    Raises:
+        InputError: They have another length than the model expects.
+    """
+    present = np.zeros((*there.shape, len(config.modalities)), dtype=bool)
+    vectors = {}
+    for m, (name, dim) in enumerate(config.modalities):
+        if name not in given:
+            vectors[name] = np.zeros((*there.shape, dim), np.float32)
+            continue
+        values = _fitting(given[name], name, dim)
+        present[..., m] = there & ~np.isnan(values[..., 0])
+        vectors[name] = values.astype(np.float32)
+        vectors[name][~present[..., m]] = 0.0
+    return vectors, present
+
+
+def _fitting(vectors: Numbers, name: str, dim: int) -> Numbers:
     """The vectors themselves.
 
     Raises:

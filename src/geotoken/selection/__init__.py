@@ -3,11 +3,12 @@
 Owns the methods and the utilities they serve; must not know models, images or output formats.
 """
 
-from geotoken.selection.choose import METHODS, Selected, select
+from geotoken.selection.choose import METHODS, SCORED, Selected, select
 from geotoken.selection.utility import Utility, geoscore, mixed_thresholds, weighted_thresholds, within_km
 
 __all__ = [
     "METHODS",
+    "SCORED",
     "Selected",
     "Utility",
     "geoscore",

@@ -42,6 +42,7 @@ class _Task:
     utility: Utility
     extra: tuple[Floats, Floats]
     region: Region | None
+    scores: Floats | None
 
 
 def select(
@@ -52,6 +53,7 @@ def select(
     utility: Utility = mixed_thresholds,
     extra: tuple[ArrayLike, ArrayLike] | None = None,
     region: Region | None = None,
+    scores: Floats | None = None,
 ) -> Selected:
     """Choose the answer for one photo.
 
@@ -60,6 +62,7 @@ def select(
       that it is: by how often it was drawn, or by its probability where the decoder does not draw.
     - `mbr`: the point of the highest expected utility under the whole posterior, found among the
       candidates, the peaks of the posterior at several scales, and `extra`.
+    - those of `SCORED`: the candidate of the highest score; of equal ones the likeliest.
 
     Args:
         method: One of `METHODS`.
@@ -69,12 +72,14 @@ def select(
         extra: Latitudes and longitudes in degrees, each of shape (N,), that mbr may also answer with, such
             as those of the neighbors.
         region: Where mbr must answer; candidates and posterior must lie in it already. Anywhere if None.
+        scores: How good each candidate is, shape (C,); needed by the methods of `SCORED` only.
 
     Returns:
         The answer.
 
     Raises:
-        InputError: The method is unknown, mbr was given no posterior, or an extra point is out of range.
+        InputError: The method is unknown, mbr was given no posterior or a method of `SCORED` no scores, or an
+            extra point is out of range.
     """
     if method not in METHODS:
         raise InputError(f"select (--select) is {method!r}; choose one of {', '.join(METHODS)}")
@@ -82,7 +87,9 @@ def select(
     if region is not None:
         inside = region.contains(*points)
         points = (points[0][inside], points[1][inside])
-    return _CHOOSE[method](_Task(candidates, posterior, utility, points, region))
+    if method in SCORED and (scores is None or np.shape(scores) != candidates.lat.shape):
+        raise InputError(f"select (--select) {method!r} needs scores; give one for each candidate")
+    return _CHOOSE[method](_Task(candidates, posterior, utility, points, region, scores))
 
 
 def _log_prob(task: _Task) -> Selected:
@@ -98,6 +105,12 @@ def _medoid(task: _Task) -> Selected:
     lat, lng = candidates.lat, candidates.lng
     distance_km = haversine_km(lat[:, None], lng[:, None], lat[None, :], lng[None, :])  # (C, C)
     return _candidate(candidates, int(np.argmin(distance_km @ weights)))
+
+
+def _scored(task: _Task) -> Selected:
+    candidates, scores = task.candidates, task.scores
+    assert scores is not None  # checked by `select`
+    return _candidate(candidates, int(np.lexsort((-candidates.log_prob, -scores))[0]))
 
 
 def _mbr(task: _Task) -> Selected:
@@ -121,7 +134,15 @@ def _candidate(candidates: Candidates, row: int) -> Selected:
     return Selected(lat=float(candidates.lat[row]), lng=float(candidates.lng[row]), candidate=row)
 
 
-_CHOOSE: dict[str, Callable[[_Task], Selected]] = {"log_prob": _log_prob, "medoid": _medoid, "mbr": _mbr}
+SCORED = ("similarity",)
+"""Methods that need scores of the candidates, which a trained part of the model gives."""
+
+_CHOOSE: dict[str, Callable[[_Task], Selected]] = {
+    "log_prob": _log_prob,
+    "medoid": _medoid,
+    "mbr": _mbr,
+    **dict.fromkeys(SCORED, _scored),
+}
 
 METHODS = tuple(_CHOOSE)
 """Names of the selection methods."""

@@ -42,7 +42,7 @@ class Stage(Protocol):
         """Training rows N."""
         ...
 
-    def loss(self, module: nn.Module, rows: Ints, rng: Draws) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, rows: Ints, rng: Draws) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of some rows.
 
         Args:
@@ -52,7 +52,8 @@ class Stage(Protocol):
                 the batch is divided.
 
         Returns:
-            The mean loss of the rows, shape (), and what else to log.
+            The mean loss of the rows, shape (), and what else to log: means over the rows, as numbers or, not
+            to wait for a GPU, as tensors of shape ().
         """
         ...
 
@@ -202,14 +203,14 @@ def _train(
     )
 
 
-def _step(stage: Stage, run: Run) -> tuple[Tensor, dict[str, float]]:
+def _step(stage: Stage, run: Run) -> tuple[Tensor, dict[str, float | Tensor]]:
     """One step of the optimizer: the mean loss of this process's share, and what else to log."""
     config = run.config
     share = config.batch_size // run.num_processes
     first, size = run.rank * share, config.micro_batch or share
     run.begin_step()
     total = torch.zeros((), device=run.device)
-    others: dict[str, float] = {}
+    others: dict[str, float | Tensor] = {}
     for start in range(first, first + share, size):
         count = min(size, first + share - start)
         rows = rows_at(run.step * config.batch_size + start, count, stage.num_rows, config.seed)
@@ -220,18 +221,19 @@ def _step(stage: Stage, run: Run) -> tuple[Tensor, dict[str, float]]:
             run.backward(loss * (count / share))
         total += loss.detach() * (count / share)
         for name, value in logged.items():
-            others[name] = others.get(name, 0.0) + value * count / share
+            value = value.detach() if isinstance(value, Tensor) else value
+            others[name] = others.get(name, 0.0) + value * (count / share)
     run.end_step()
     return total, others
 
 
-def _figures(run: Run, loss: Tensor, others: Mapping[str, float]) -> dict[str, float | int]:
+def _figures(run: Run, loss: Tensor, others: Mapping[str, float | Tensor]) -> dict[str, float | int]:
     """The line of a step: means over all processes.
 
     Raises:
         GeoTokenError: The loss is not finite.
     """
-    values = torch.tensor([float(loss), *others.values()], dtype=torch.float64, device=run.device)
+    values = torch.tensor([float(loss), *map(float, others.values())], dtype=torch.float64, device=run.device)
     mean = run.mean(values).tolist()
     if not all(map(math.isfinite, mean)):
         raise GeoTokenError(

@@ -11,7 +11,7 @@ from geotoken.decoding.constraints import restrict
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
 from geotoken.regions import OUTSIDE, Region
-from geotoken.selection import METHODS, select
+from geotoken.selection import METHODS, SCORED, select
 from geotoken.tokens import TokenScheme
 
 REGIONS = {
@@ -150,7 +150,7 @@ def test_answers_lie_in_the_region_exactly(tiny_mixture, region, seed):
     assert inside.probability.sum() == pytest.approx(1)
     for options in DECODERS.values():
         found = model.place(decode(model, memory, options)[0], inside)
-        for method in METHODS:
+        for method in sorted(set(METHODS) - set(SCORED)):
             answer = select(
                 method,
                 found,

@@ -72,6 +72,24 @@ def test_a_killed_process_goes_on_to_the_same_store(photos_csv, make_encoder, tm
     assert (again, encoder.num_calls) == (report, 4 - stop_after)
 
 
+def test_another_dtype_is_not_resumed(photos_csv, make_encoder, tmp_path):
+    source = open_items(photos_csv)
+
+    class Killed(make_encoder):
+        def embed(self, photos, *, for_gallery=False):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_source(source, {"image": Killed()}, tmp_path / "store", shard_items=5)
+    other = make_encoder()
+    other.dtype = "bfloat16"
+    with pytest.raises(InputError, match="another --dtype"):
+        embed_source(source, {"image": other}, tmp_path / "store", resume=True, shard_items=5)
+    embed_source(source, {"image": make_encoder()}, tmp_path / "store", resume=True, shard_items=5)
+    with pytest.raises(InputError, match="already is a feature store"):
+        embed_source(source, {"image": other}, tmp_path / "store", resume=True, shard_items=5)
+
+
 def test_an_id_counts_once(photos_csv, make_encoder, tmp_path):
     text = photos_csv.read_text(encoding="utf-8")
     photos_csv.write_text(text + "3.png,50,50,,\n", encoding="utf-8")

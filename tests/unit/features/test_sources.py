@@ -19,6 +19,16 @@ def test_a_csv_with_owners_and_splits(photos_csv):
     assert open_items(photos_csv).fingerprint == source.fingerprint
 
 
+def test_credits_are_kept(photos_csv, make_tar, make_png):
+    photos_csv.write_text(
+        "image,lat,lng,attribution,license,source_url\n0.png,1,2,Ann,CC BY 4.0,\n", encoding="utf-8"
+    )
+    (item,) = open_items(photos_csv).items()
+    assert item.credit == {"attribution": "Ann", "license": "CC BY 4.0"}
+    tar = make_tar("a.tar", [("x.png", make_png(1)), ("x.json", {"lat": 1, "lon": 2, "Source_URL": "u"})])
+    assert next(iter(open_items(tar).items())).credit == {"source_url": "u"}
+
+
 def test_a_folder_takes_positions_from_the_files(examples, tmp_path):
     shutil.copy(examples / "himeji-castle.jpg", tmp_path)
     (item,) = open_items(tmp_path).items()

@@ -1,12 +1,14 @@
 import json
 import shutil
 
+import duckdb
 import numpy as np
 import pytest
 
 from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.features.write import Modality, StoreWriter
+from geotoken.manifest import file_entry
 
 SIZES = (4, 0, 7, 2)
 NUM_ROWS = sum(SIZES)
@@ -29,6 +31,7 @@ def make(folder, seed=0):
                 "lng": -n,
                 "owner": f"o{n % 2}",
                 "sha256": f"{n:064}",
+                "attribution": f"by {n}",
                 "split": "ab"[n % 2],
             }
             for n in range(number, number + size)
@@ -45,6 +48,31 @@ def make(folder, seed=0):
 @pytest.fixture
 def made(tmp_path):
     return tmp_path / "store", make(tmp_path / "store")
+
+
+def test_credits(made):
+    folder, _ = made
+    store = FeatureStore.open(folder)
+    assert store.table(np.array([3, 0]))["attribution"].tolist() == ["by 3", "by 0"]
+    assert store.table(np.array([3]))["license"].tolist() == [None]
+    assert store.splits == ["a", "b"]
+
+
+def test_stores_of_the_first_version_have_no_credits(made):
+    folder, _ = made
+    for path in folder.glob("*.parquet"):  # as they were written then
+        with duckdb.connect() as connection:
+            rows = connection.sql(f"select key, lat, lng, id, owner, sha256, split from '{path}'")
+            rows.write_parquet(str(path.with_suffix(".new")))
+        path.with_suffix(".new").replace(path)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["columns"]
+    for path in folder.glob("*.parquet"):
+        manifest["files"][path.name] = file_entry(path)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    table = FeatureStore.open(folder).table(np.array([3, 0]))
+    assert table["id"].tolist() == ["p3", "p0"]
+    assert table["attribution"].tolist() == [None, None]
 
 
 def test_random_batches_across_shards(made):

@@ -58,7 +58,7 @@ def test_resuming_must_be_asked_for_and_fit(tmp_path):
     append(open_writer(tmp_path), 0)
     with pytest.raises(InputError, match="--resume"):
         open_writer(tmp_path)
-    with pytest.raises(InputError, match="another source or with other encoders"):
+    with pytest.raises(InputError, match="another source, or with other encoders"):
         open_writer(tmp_path, resume=True, fingerprint="g")
     writer = open_writer(tmp_path, resume=True)
     writer.finish()

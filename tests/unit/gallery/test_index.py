@@ -155,6 +155,21 @@ def test_a_big_gallery_comes_back_the_same_but_for_16_bits(big):
     assert re.fullmatch(r"IVF-PQ, 1 of 1 lists, \d+ candidates compared exactly", loaded.info()["index"])
 
 
+@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivfpq"])
+def test_vectors_of_single_rows_are_the_stored_ones(tmp_path, kind):
+    gallery = make_gallery()
+    gallery.save(tmp_path / "g", index=kind)
+    loaded = Gallery.load(tmp_path / "g")
+    rows = np.array([3, 0, N - 1, 3])
+    found = loaded.vectors_of(rows)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, gallery.vectors[rows], atol=0 if kind == "exact" else 5e-4)
+    assert loaded.vectors_of(np.empty(0, np.int64)).shape == (0, D)
+    for wrong in ([N], [-1], [[0]]):
+        with pytest.raises(InputError, match=f"from 0 to {N - 1}"):
+            loaded.vectors_of(np.array(wrong))
+
+
 def test_a_gallery_in_memory_is_exact_whatever_it_is_saved_as(tmp_path):
     gallery = make_gallery()
     gallery.save(tmp_path / "g", index="hnsw")

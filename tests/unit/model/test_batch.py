@@ -5,7 +5,7 @@ import pytest
 
 from geotoken.errors import InputError
 from geotoken.evidence import Evidence
-from geotoken.model import collate
+from geotoken.model import Items, collate, make_batch
 from geotoken.model.batch import GUESS, NEIGHBOR, NUM_FREQUENCIES, describe_places
 
 
@@ -76,3 +76,42 @@ def test_a_batch_is_complete_if_nothing_is_padded_or_absent(make_config, evidenc
     config = make_config("paper")
     photos = evidence(config)
     assert collate([photos[i] for i in chosen], config).complete == complete
+
+
+def test_dense_arrays_give_what_single_photos_give(make_config, evidence, kind):
+    config = make_config(kind)
+    photos = [evidence(config)[0]] * 2
+    near, told = photos[0].neighbor_lat, photos[0].guess_lat[: config.num_guesses]
+    told_lng = photos[0].guess_lng[: config.num_guesses]
+    weight = np.r_[np.full(len(near), np.nan), photos[0].guess_weight[: config.num_guesses]]
+    nothing = np.full(len(told), np.nan)
+    items = Items(
+        lat=np.tile(np.r_[near, told], (2, 1)),
+        lng=np.tile(np.r_[photos[0].neighbor_lng, told_lng], (2, 1)),
+        similarity=np.tile(np.r_[photos[0].neighbor_similarity, nothing], (2, 1)),
+        vectors={
+            name: np.tile(np.r_[vectors, np.full((len(told), vectors.shape[1]), np.nan)], (2, 1, 1))
+            for name, vectors in photos[0].neighbor_vectors.items()
+        },
+        guess_weight=np.tile(weight, (2, 1)),
+    )
+    query = {name: np.tile(vector, (2, 1)) for name, vector in photos[0].query_vectors.items()}
+    dense, padded = make_batch(items, query, config).arrays(), collate(photos, config).arrays()
+    for name in padded:
+        np.testing.assert_array_equal(dense[name], padded[name], err_msg=name)
+
+
+def test_what_is_absent_from_dense_arrays_is_masked(make_config):
+    config = make_config("paper")
+    lat = np.array([[10.0, np.nan, 20.0, 30.0, 40.0], [np.nan] * 5])
+    vectors = np.ones((2, 5, 8), np.float16)
+    vectors[0, 2] = np.nan
+    items = Items(lat=lat, lng=lat, vectors={"image": vectors})
+    batch = make_batch(items, {"text": np.array([[1.0] * 6, [np.nan] * 6])}, config)
+    assert batch.item_mask.tolist() == [[True, False, True, False, False], [False] * 5]
+    assert batch.item_rank.tolist() == [[1, 0, 3, 0, 0], [0] * 5]
+    assert batch.item_present[..., 0].tolist() == [[True, False, False, False, False], [False] * 5]
+    assert batch.query_present.tolist() == [[False, True], [False, False]]
+    assert not batch.item_similarity_known.any()
+    assert all(np.isfinite(array).all() for array in batch.arrays().values())
+    assert batch.item_vectors["image"].dtype == np.float32

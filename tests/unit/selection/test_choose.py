@@ -4,7 +4,7 @@ import pytest
 from geotoken.decoding import Candidates, DecodingOptions, decode, posterior
 from geotoken.errors import InputError
 from geotoken.geo import from_xyz, haversine_km, to_xyz
-from geotoken.selection import METHODS, geoscore, mixed_thresholds, select, within_km
+from geotoken.selection import METHODS, SCORED, geoscore, mixed_thresholds, select, within_km
 
 
 def candidates_at(lat, lng, log_prob, num_samples=None):
@@ -43,6 +43,16 @@ def test_medoid_minimises_the_weighted_mean_distance():
     assert selected.candidate == int(np.argmin(cost))
 
 
+def test_a_score_decides_and_of_equal_ones_the_likeliest():
+    candidates = candidates_at([1, 2, 3, 4], [5, 6, 7, 8], [-1.0, -4.0, -2.0, -3.0])
+    for method in SCORED:
+        assert select(method, candidates, scores=np.array([0.1, 0.2, 0.9, 0.3])).candidate == 2
+        assert select(method, candidates, scores=np.array([0.1, 0.9, 0.2, 0.9])).candidate == 3
+        for scores in (None, np.ones(3)):
+            with pytest.raises(InputError, match="needs scores; give one for each candidate"):
+                select(method, candidates, scores=scores)
+
+
 def test_medoid_copes_with_tiny_probabilities():
     assert select("medoid", candidates_at([0, 0, 0], [0, 10, 25], [-2000.0, -2000.0, -2000.0])).candidate == 1
 
@@ -53,7 +63,7 @@ def test_every_method_works_on_what_decoding_gives(make_model, photos, method, d
     model = make_model("sparse", level=20, group_size=2)
     (found,) = decode(model, photos(3), DecodingOptions(decoder=decoder))
     (one,) = posterior(model, photos(3), 1e-3)
-    selected = select(method, found, one)
+    selected = select(method, found, one, scores=np.arange(float(len(found.lat))))
     assert (selected.expected_utility is not None) == (method == "mbr")
     if selected.candidate is not None:
         assert (selected.lat, selected.lng) == (found.lat[selected.candidate], found.lng[selected.candidate])

@@ -13,10 +13,10 @@ if any(find_spec(name) is None for name in ("torch", "transformers", "safetensor
         "pip install 'geotoken[backbones]'"
     )
 
+from geotoken.alignment.network.head import ProjectionHead
+from geotoken.alignment.network.location import LocationEncoder
 from geotoken.backbones.network.encoder import BackboneConfig, BackboneEncoder, write_encoder
 from geotoken.backbones.network.geoclip import GeoClip, load_geoclip
-from geotoken.backbones.network.head import ProjectionHead
-from geotoken.backbones.network.location import LocationEncoder
 
 __all__ = [
     "BackboneConfig",

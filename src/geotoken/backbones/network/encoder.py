@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
+from geotoken.alignment.network.head import ProjectionHead
 from geotoken.backbones.catalog import PREPROCESSING_NAME
 from geotoken.backbones.load import BACKBONE_FORMAT, ENCODER_NAME, check_files, weight_files
-from geotoken.backbones.network.head import ProjectionHead
 from geotoken.backbones.network.tower import Tower
 from geotoken.backbones.preprocess import Preprocessing
 from geotoken.errors import ArtifactError, InputError
@@ -128,6 +128,11 @@ class BackboneEncoder:
     def dim(self) -> int:
         """Length D of the vectors."""
         return self.config.dim
+
+    @property
+    def dtype(self) -> str:
+        """What the network computes in: one of `DTYPES`."""
+        return self._tower.dtype
 
     @property
     def source(self) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from geotoken.alignment.network.head import ProjectionHead
+from geotoken.alignment.network.location import LocationEncoder
 from geotoken.backbones.geoclip_package import IMAGE_HEAD, LOCATION_ENCODER, LOGIT_SCALE, read_file
-from geotoken.backbones.network.head import ProjectionHead
-from geotoken.backbones.network.location import LocationEncoder
 
 _LOCATION = re.compile(r"LocEnc(\d+)\.(?:capsule\.(\d+)|head\.0)\.(b|weight|bias)")
 _IMAGE = re.compile(r"(\d+)\.(weight|bias)")

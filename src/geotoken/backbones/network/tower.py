@@ -126,6 +126,11 @@ class Tower:
                 f"x {size[0]}; take both from the same place"
             )
 
+    @property
+    def dtype(self) -> str:
+        """Name of the type it computes in, such as "float32"."""
+        return str(self._parameter.dtype).removeprefix("torch.")
+
     def save(self, folder: Path) -> None:
         """Write the network alone, without the half for text, in the hub's format.
 

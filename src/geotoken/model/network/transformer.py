@@ -94,6 +94,19 @@ class GeoTokenModel(nn.Module):
         self.register_buffer("possible", possible, persistent=False)
         self._initialise()
 
+    def forward(self, arrays: Mapping[str, Tensor], tokens: Tensor, *, complete: bool = False) -> Tensor:
+        """Score every token of one sequence a photo: encode, then decode; what training calls.
+
+        Args:
+            arrays: The arrays of an `EvidenceBatch` by name.
+            tokens: One sequence a photo, shape (B, T), int64.
+            complete: Whether the batch is known to be complete.
+
+        Returns:
+            Log-probabilities in nats, shape (B, T, V), float32; minus infinity beyond the vocabulary.
+        """
+        return self.decode(tokens, self.encode(arrays, complete=complete), arrays)
+
     def encode(self, arrays: Mapping[str, Tensor], *, complete: bool = False) -> Memory:
         """Encode the evidence of B photos, with the keys and values that every decoder layer needs of it.
 

@@ -46,7 +46,9 @@ def test_batches_do_not_matter(tiny_clip, some_photos):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_close(tiny_clip, some_photos, dtype):
     whole = BackboneEncoder.load(tiny_clip, dtype="float32").embed(some_photos)
-    half = BackboneEncoder.load(tiny_clip, dtype=dtype).embed(some_photos)
+    encoder = BackboneEncoder.load(tiny_clip, dtype=dtype)
+    assert encoder.dtype == dtype
+    half = encoder.embed(some_photos)
     assert half.dtype == np.float32
     assert np.sum(whole * half, axis=1).min() > 0.999
     assert not np.array_equal(whole, half)

@@ -32,7 +32,7 @@ def equal_earth(lat_lng: Tensor) -> Tensor:
     """
     a1, a2, a3, a4 = _POLYNOMIAL
     lat, lng = torch.deg2rad(lat_lng).unbind(1)
-    root3 = torch.sqrt(torch.tensor(3.0))
+    root3 = torch.sqrt(lat.new_tensor(3.0))
     theta = torch.asin(root3 / 2 * torch.sin(lat))  # the parametric latitude
     slope = 9 * a4 * theta**8 + 7 * a3 * theta**6 + 3 * a2 * theta**2 + a1  # of north by theta
     east = 2 * root3 * lng * torch.cos(theta) / (3 * slope)
@@ -53,22 +53,23 @@ class FourierFeatures(nn.Module):
         """Encode places.
 
         Args:
-            places: On the map, shape (B, 2).
+            places: On the map, shape (B, 2); phases are computed in their precision.
 
         Returns:
-            All cosines, then all sines, shape (B, 2 F).
+            All cosines, then all sines, shape (B, 2 F), in that of the frequencies.
 
         References:
             Tancik et al., "Fourier features let networks learn high frequency functions", NeurIPS 2020.
         """
-        phase = 2 * math.pi * places @ self.frequencies.T
-        return torch.cat((torch.cos(phase), torch.sin(phase)), dim=-1)
+        phase = 2 * math.pi * places @ self.frequencies.to(places.dtype).T
+        return torch.cat((torch.cos(phase), torch.sin(phase)), dim=-1).to(self.frequencies.dtype)
 
 
 class LocationEncoder(nn.Module):
     """GeoCLIP's location encoder: one perceptron a scale, their outputs summed.
 
-    It computes in float32: at the finest scale a place is a phase of some thousand radians.
+    At the finest scale a place is a phase of some thousand radians, which float32 knows to 1e-4 only; weights
+    that were trained so can live with it. Places in float64 give phases that all libraries agree on.
     """
 
     def __init__(
@@ -104,13 +105,13 @@ class LocationEncoder(nn.Module):
         """Encode places.
 
         Args:
-            lat_lng: Latitude and longitude in degrees, shape (B, 2), float32.
+            lat_lng: Latitude and longitude in degrees, shape (B, 2), float32 or float64.
 
         Returns:
             Vectors, shape (B, D), not normalised.
         """
         places = equal_earth(lat_lng)
-        vectors = places.new_zeros((len(places), self.dim))
-        for branch in self.branches:
+        vectors: Tensor = self.branches[0](places)
+        for branch in self.branches[1:]:
             vectors = vectors + branch(places)
         return vectors

@@ -1,9 +1,8 @@
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra backbones is not installed")
-pytest.importorskip("transformers", reason="the extra backbones is not installed")
+torch = pytest.importorskip("torch", reason="the extra train is not installed")
 
-from geotoken.backbones.network import ProjectionHead  # noqa: E402
+from geotoken.alignment.network.head import ProjectionHead  # noqa: E402
 from geotoken.errors import ArtifactError  # noqa: E402
 
 

@@ -1,4 +1,4 @@
-"""A small perceptron between a backbone's vector and the space of a gallery.
+"""A small perceptron between a backbone's vector and another space.
 
 Owns its layers and its file; must not know which space that is.
 """
@@ -22,7 +22,7 @@ class ProjectionHead(nn.Module):
         """Make the layers, randomly initialised.
 
         Args:
-            widths: Length of the input, of each hidden vector, and of the output.
+            widths: Length of the input, of each hidden vector, and of the output; one alone changes nothing.
         """
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra backbones is not installed")
-pytest.importorskip("transformers", reason="the extra backbones is not installed")
+torch = pytest.importorskip("torch", reason="the extra train is not installed")
 
-from geotoken.backbones.network.location import FourierFeatures, LocationEncoder, equal_earth  # noqa: E402
+from geotoken.alignment.network.location import FourierFeatures, LocationEncoder, equal_earth  # noqa: E402
 
 
 def test_the_map_has_its_published_extent():
