@@ -4,7 +4,7 @@ Owns the session and what is read off it; must not know how the graph was made o
 Dimension letters: B photos, C candidates, R thresholds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
+from geotoken.geo import EARTH_RADIUS_KM
 from geotoken.images.embed import num_cpus
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.reward.batch import RewardBatch, collate, describe
@@ -20,9 +21,12 @@ from geotoken.reward.config import RewardConfig
 from geotoken.reward.proposals import Proposals
 
 Floats = NDArray[np.float64]
+Utility = Callable[[Floats], Floats]
 
 CONFIG_FILE: Final = "reward.json"
 GRAPH_FILE: Final = "reward.onnx"
+HALF_AROUND_KM: Final = np.pi * EARTH_RADIUS_KM
+"""The greatest distance there is."""
 
 
 class RewardModel:
@@ -80,23 +84,24 @@ class RewardModel:
         # Who is within 25 km is within 200 km.
         return np.maximum.accumulate(1 / (1 + np.exp(-logits)), axis=-1)
 
-    def score(
-        self, evidence: Evidence, proposals: Proposals, weights: Sequence[float] = (1,) * len(THRESHOLDS_KM)
-    ) -> Floats:
-        """The reward of each candidate of one photo.
+    def score(self, evidence: Evidence, proposals: Proposals, utility: Utility | None = None) -> Floats:
+        """The reward of each candidate of one photo: the expected utility of answering with it.
 
         Args:
             evidence: Evidence about the photo.
             proposals: Its candidates.
-            weights: What a threshold is worth, length R, not negative and not all 0.
+            utility: What an answer is worth at distances from the truth in km; must never rise. The share
+                of the thresholds that are met when None.
 
         Returns:
-            Rewards, shape (C,), in [0, 1]: the expected utility, that is the weighted mean of the
-            probabilities.
+            Rewards, shape (C,): exact for a utility that falls at thresholds only; any other is taken at the
+            threshold beyond the distance.
         """
-        share = np.asarray(weights, dtype=np.float64)
-        rewards: Floats = self.probabilities([evidence], [proposals])[0] @ (share / share.sum())
-        return rewards
+        within = self.probabilities([evidence], [proposals])[0]
+        if utility is None:
+            return np.asarray(within.mean(axis=1))
+        worth = utility(np.array([*THRESHOLDS_KM, HALF_AROUND_KM], dtype=np.float64))
+        return np.asarray(np.diff(within, axis=1, prepend=0.0, append=1.0) @ worth)
 
 
 def _session(path: Path, num_threads: int | None) -> Any:

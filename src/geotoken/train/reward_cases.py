@@ -1,6 +1,6 @@
 """Cases that the reward model trains on: candidates of a token model, and how far each was from the truth.
 
-Owns making, keeping and reading them; must not know the network, or whether the token model had seen the photos.
+Owns making, keeping and reading them; must not know the network, or whether the token model saw the photos.
 Dimension letters: N cases, C candidates, E items.
 """
 
@@ -43,7 +43,7 @@ _DECODED_TOGETHER = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateOptions:
-    """Which candidates of a photo the reward model is trained on, beside the places of its neighbors and guesses.
+    """Which candidates of a photo are trained on, beside the places of its neighbors and guesses.
 
     Raises:
         ConfigError: A field is out of its range; the message names it.
@@ -58,7 +58,7 @@ class CandidateOptions:
     max_candidates: int = 48
     """Candidates kept of a photo, drawn at random where there are more, >= 1."""
     epsilon: float = 1e-3
-    """Cells of less probability are not divided further in the posterior that weighs candidates, in (0, 1]."""
+    """Probability of cells that the posterior by which candidates are weighed does not divide, in (0, 1]."""
     seed: int = 0
     """Fixes samples and draws, >= 0."""
 
@@ -137,7 +137,6 @@ def make_cases(
     config: RewardConfig | None = None,
     options: CandidateOptions | None = None,
     source: str = "",
-    resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RewardCases:
     """Decode photos whose place is known, and keep the candidates.
@@ -148,12 +147,12 @@ def make_cases(
     Args:
         model: Any token model.
         evidence: Evidence of N photos; read a few at a time, so it may be made as it is asked for.
-        truth: True latitudes and longitudes in degrees, and a number for each photo's owner, each of shape (N,).
-        folder: Where cases are kept, `SHARD_CASES` a file; made if absent.
+        truth: True latitudes and longitudes in degrees, and codes of the photos' owners, each of shape (N,).
+        folder: Where cases are kept, `SHARD_CASES` a file; made if absent. What an earlier call with the
+            same arguments left there is not made again.
         config: What the reward model reads of the evidence.
         options: Which candidates.
-        source: What else the cases depend on, such as the model's hash; not the same, not resumed.
-        resume: Whether to keep what an earlier call with the same arguments left.
+        source: What else the cases depend on, such as the hash of the model's files.
         progress: Called with (cases done, cases in all) after each file.
 
     Returns:
@@ -169,11 +168,11 @@ def make_cases(
     owner = np.asarray(truth[2], dtype=np.int64)
     if not len(evidence) == len(lat) == len(owner) > 0:
         raise InputError(
-            f"there is evidence of {len(evidence)} photos, {len(lat)} places and {len(owner)} owners; give one "
-            "of each for at least one photo"
+            f"there is evidence of {len(evidence)} photos, {len(lat)} places and {len(owner)} owners; give "
+            "one of each for at least one photo"
         )
     fingerprint = _fingerprint(config, options, source, (lat, lng, owner))
-    _begin(folder, fingerprint, resume=resume)
+    _begin(folder, fingerprint)
     shards = []
     for start in range(0, len(lat), SHARD_CASES):
         part = slice(start, min(start + SHARD_CASES, len(lat)))
@@ -217,7 +216,7 @@ def _decode(
     return concatenate(batches)
 
 
-def _begin(folder: Path, fingerprint: str, *, resume: bool) -> None:
+def _begin(folder: Path, fingerprint: str) -> None:
     """Make the folder, or check that it holds the same cases.
 
     Raises:
@@ -231,12 +230,10 @@ def _begin(folder: Path, fingerprint: str, *, resume: bool) -> None:
             found = None
         if not isinstance(found, dict) or found.get("kind") != KIND:
             raise InputError(f"{folder} exists and holds no candidates; choose another folder")
-        if not resume:
-            raise InputError(f"{folder} holds candidates already; go on with --resume, or remove it")
         if found.get("fingerprint") != fingerprint:
             raise InputError(
                 f"{folder} holds candidates of another model, other photos or other options; remove it, or "
-                "choose another folder"
+                "choose another"
             )
         return
     try:
@@ -282,7 +279,9 @@ def _read_shard(path: Path) -> tuple[RewardBatch, Floats, Floats, Ints]:
             batch = RewardBatch(**{f.name: file[f.name] for f in dataclasses.fields(RewardBatch)})
             return batch, file["true_lat"], file["true_lng"], file["owner"]
     except ARRAY_DAMAGE as error:
-        raise ArtifactError(f"{path} is damaged ({error}); remove it and go on with --resume") from error
+        raise ArtifactError(
+            f"{path} is damaged ({error}); remove it, and the candidates are found again"
+        ) from error
 
 
 def _joined(shards: Sequence[tuple[RewardBatch, Floats, Floats, Ints]]) -> RewardCases:
