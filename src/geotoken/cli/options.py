@@ -145,7 +145,8 @@ Select = Annotated[
     typer.Option(
         "--select",
         metavar="NAME",
-        help="How the answer is chosen: log_prob, medoid, mbr, or similarity (needs a trained alignment).",
+        help="How the answer is chosen: log_prob, medoid, mbr, or by a part of the model that was trained for "
+        "it: similarity or reward.",
         rich_help_panel=_SEARCH,
     ),
 ]

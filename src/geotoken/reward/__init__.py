@@ -5,7 +5,17 @@ Owns the learned judge of candidates; PyTorch is needed only in `geotoken.reward
 
 from geotoken.reward.batch import RewardBatch, collate, describe
 from geotoken.reward.config import RewardConfig
-from geotoken.reward.proposals import Proposals, weigh
+from geotoken.reward.proposals import Proposals, evidence_places, weigh, widen
 from geotoken.reward.runtime import RewardModel
 
-__all__ = ["Proposals", "RewardBatch", "RewardConfig", "RewardModel", "collate", "describe", "weigh"]
+__all__ = [
+    "Proposals",
+    "RewardBatch",
+    "RewardConfig",
+    "RewardModel",
+    "collate",
+    "describe",
+    "evidence_places",
+    "weigh",
+    "widen",
+]

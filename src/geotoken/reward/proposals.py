@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.decoding import Posterior, score
+from geotoken.decoding import Candidates, Posterior, score
 from geotoken.decoding.distribution import chord_to_km
 from geotoken.evidence import Evidence
 from geotoken.geo import to_xyz
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.protocol import Memory, TokenModel
+from geotoken.regions import Region
 
 Floats = NDArray[np.float64]
 
@@ -111,3 +112,34 @@ def evidence_places(evidence: Evidence) -> tuple[Floats, Floats]:
         np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
         np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
     )
+
+
+def widen(
+    model: TokenModel,
+    memory: Memory,
+    posterior: Posterior,
+    candidates: Candidates,
+    places: tuple[Floats, Floats],
+    region: Region | None = None,
+) -> tuple[Candidates, Proposals]:
+    """Join further places to the candidates of one photo, and weigh all.
+
+    Args:
+        model: The token model that found the candidates.
+        memory: What its `encode` made of the evidence of the photo.
+        posterior: The posterior of the photo.
+        candidates: The candidates, C of them.
+        places: Latitudes and longitudes in degrees of the further places, each of shape (N,).
+        region: Where the photo was taken; further places outside are left out. Anywhere if None.
+
+    Returns:
+        Candidates, then places, as candidates, and as proposals.
+    """
+    lat, lng = places
+    if region is not None:
+        inside = region.contains(lat, lng)
+        lat, lng = lat[inside], lng[inside]
+    lat, lng = np.concatenate([candidates.lat, lat]), np.concatenate([candidates.lng, lng])
+    proposals = weigh(model, memory, [posterior], [(lat, lng)])[0]
+    joined = Candidates(tokens=model.scheme.encode(lat, lng), log_prob=proposals.log_prob, lat=lat, lng=lng)
+    return joined, proposals

@@ -8,10 +8,10 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,10 +22,13 @@ from geotoken.evidence import Evidence
 from geotoken.files import ARRAY_DAMAGE, read_json, replacing, write_whole
 from geotoken.geo import check_lat_lng, haversine_km
 from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from geotoken.model.batch import GUESS, EvidenceBatch
 from geotoken.protocol import TokenModel
 from geotoken.reward import RewardBatch, RewardConfig, collate, weigh
 from geotoken.reward.batch import concatenate
 from geotoken.reward.proposals import evidence_places
+from geotoken.tokens import TokenScheme
+from geotoken.train.cases import Cases
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,9 +39,10 @@ FORMAT_VERSION: Final = 1
 """Newest layout that this version reads."""
 SHARD_CASES: Final = 256
 """Cases in one file: what a killed process loses at most."""
+DECODED_TOGETHER: Final = 8
+"""Photos decoded in one go."""
 
 _BUILD = "build.json"
-_DECODED_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +201,8 @@ def _decode(
 ) -> RewardBatch:
     """Candidates and evidence of the photos from number `first` on."""
     batches = []
-    for start in range(0, len(evidence), _DECODED_TOGETHER):
-        some = evidence[start : start + _DECODED_TOGETHER]
+    for start in range(0, len(evidence), DECODED_TOGETHER):
+        some = list(evidence[start : start + DECODED_TOGETHER])
         memory = model.encode(some)
         found = [decode(model, memory, one) for one in options.searches()]
         places = []
@@ -287,3 +291,84 @@ def _read_shard(path: Path) -> tuple[RewardBatch, Floats, Floats, Ints]:
 def _joined(shards: Sequence[tuple[RewardBatch, Floats, Floats, Ints]]) -> RewardCases:
     batches, *truth = zip(*shards, strict=True)
     return RewardCases(concatenate(batches), *(np.concatenate(one) for one in truth))
+
+
+class CaseEvidence(Sequence[Evidence]):
+    """Evidence of some training cases, read when it is asked for."""
+
+    def __init__(self, cases: Cases, rows: Ints, scheme: TokenScheme) -> None:
+        """Remember which.
+
+        Args:
+            cases: The cases.
+            rows: Which of them, shape (N,).
+            scheme: The token scheme of their configuration.
+        """
+        self._cases, self._rows, self._scheme = cases, rows, scheme
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Evidence: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Evidence]: ...
+    def __getitem__(self, at: int | slice) -> Evidence | Sequence[Evidence]:
+        if isinstance(at, slice):
+            return CaseEvidence(self._cases, self._rows[at], self._scheme)
+        return self.read(self._rows[at : at + 1])[0]
+
+    def __iter__(self) -> Iterator[Evidence]:
+        for start in range(0, len(self._rows), DECODED_TOGETHER):
+            yield from self.read(self._rows[start : start + DECODED_TOGETHER])
+
+    def read(self, rows: Ints) -> list[Evidence]:
+        """The evidence of some cases.
+
+        Args:
+            rows: Their numbers, shape (B,).
+
+        Returns:
+            Their evidence; places are centers of leaves.
+        """
+        return to_evidence(self._cases.evidence(rows, None), self._scheme)
+
+
+def to_evidence(batch: EvidenceBatch, scheme: TokenScheme) -> list[Evidence]:
+    """The photos of a batch one by one.
+
+    Args:
+        batch: Evidence of B photos.
+        scheme: The token scheme of its items.
+
+    Returns:
+        What the batch was made of, but for places, which are centers of leaves (3 m off at level 20).
+    """
+    lat, lng = scheme.decode(batch.item_tokens)
+    photos = []
+    for photo in range(batch.num_photos):
+        mask, guess = batch.item_mask[photo], batch.item_kind[photo] == GUESS
+        near, told = np.flatnonzero(mask & ~guess), np.flatnonzero(mask & guess)
+        known = batch.item_similarity_known[photo, near]
+        query, neighbors = {}, {}
+        for m, name in enumerate(batch.query_vectors):
+            if batch.query_present[photo, m]:
+                query[name] = batch.query_vectors[name][photo].astype(np.float64)
+            if len(near) and batch.item_present[photo, near, m].all():
+                neighbors[name] = batch.item_vectors[name][photo, near].astype(np.float64)
+        photos.append(
+            Evidence(
+                neighbor_lat=lat[photo, near],
+                neighbor_lng=lng[photo, near],
+                neighbor_rank=batch.item_rank[photo, near].astype(np.float64),
+                neighbor_similarity=batch.item_similarity[photo, near].astype(np.float64)
+                if len(near) and known.all()
+                else None,
+                guess_lat=lat[photo, told],
+                guess_lng=lng[photo, told],
+                guess_weight=np.exp(batch.item_log_weight[photo, told].astype(np.float64)),
+                query_vectors=query,
+                neighbor_vectors=neighbors,
+            )
+        )
+    return photos
