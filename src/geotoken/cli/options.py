@@ -145,8 +145,8 @@ Select = Annotated[
     typer.Option(
         "--select",
         metavar="NAME",
-        help="How the answer is chosen: log_prob, medoid, mbr, or by a part of the model that was trained for "
-        "it: similarity or reward.",
+        help="How the answer is chosen: log_prob, medoid or mbr; similarity or reward where the model has "
+        "what they need.",
         rich_help_panel=_SEARCH,
     ),
 ]

@@ -105,6 +105,10 @@ class RewardCases:
         """
         self.batch = batch
         """Candidates and evidence."""
+        self.lat = lat
+        """True latitude of each photo in degrees, shape (N,)."""
+        self.lng = lng
+        """True longitude in degrees, shape (N,)."""
         self.owner = owner
         """Code of each photo's owner, shape (N,)."""
         self.distance_km: Floats = haversine_km(batch.lat, batch.lng, lat[:, None], lng[:, None])
@@ -112,6 +116,21 @@ class RewardCases:
 
     def __len__(self) -> int:
         return len(self.owner)
+
+    @classmethod
+    def join(cls, parts: "Sequence[RewardCases]") -> "RewardCases":
+        """Cases of several calls of `make_cases` as one.
+
+        Args:
+            parts: At least one.
+
+        Returns:
+            All their photos, in order.
+        """
+        lat, lng, owner = (
+            np.concatenate([getattr(one, name) for one in parts]) for name in ("lat", "lng", "owner")
+        )
+        return cls(concatenate([one.batch for one in parts]), lat, lng, owner)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "RewardCases":
@@ -129,7 +148,7 @@ class RewardCases:
         root = Path(folder)
         manifest = verify_manifest(root, KIND, FORMAT_VERSION)
         names = sorted(name for name in manifest["files"] if name.endswith(".npz"))
-        return _joined([_read_shard(root / name) for name in names])
+        return cls.join([_read_shard(root / name) for name in names])
 
 
 def make_cases(
@@ -183,13 +202,13 @@ def make_cases(
         path = folder / f"{start // SHARD_CASES:05}.npz"
         if not path.exists():
             batch = _decode(model, evidence[part], config, options, start)
-            _write_shard(path, RewardCases(batch, lat[part], lng[part], owner[part]), lat[part], lng[part])
+            _write_shard(path, RewardCases(batch, lat[part], lng[part], owner[part]))
         shards.append(_read_shard(path))
         if progress is not None:
             progress(part.stop, len(lat))
     if not (folder / MANIFEST_NAME).exists():
         write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION, extra={"num_cases": len(lat)})
-    return _joined(shards)
+    return RewardCases.join(shards)
 
 
 def _decode(
@@ -258,7 +277,7 @@ def _fingerprint(
     return digest.hexdigest()
 
 
-def _write_shard(path: Path, cases: RewardCases, lat: Floats, lng: Floats) -> None:
+def _write_shard(path: Path, cases: RewardCases) -> None:
     """Write one file of cases, whole or not at all.
 
     Raises:
@@ -267,12 +286,12 @@ def _write_shard(path: Path, cases: RewardCases, lat: Floats, lng: Floats) -> No
     arrays = {f.name: getattr(cases.batch, f.name) for f in dataclasses.fields(RewardBatch)}
     try:
         with replacing(path) as beside, beside.open("wb") as file:
-            np.savez_compressed(file, true_lat=lat, true_lng=lng, owner=cases.owner, **arrays)
+            np.savez_compressed(file, true_lat=cases.lat, true_lng=cases.lng, owner=cases.owner, **arrays)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be written ({error.strerror or error})") from error
 
 
-def _read_shard(path: Path) -> tuple[RewardBatch, Floats, Floats, Ints]:
+def _read_shard(path: Path) -> RewardCases:
     """One file of cases.
 
     Raises:
@@ -281,16 +300,11 @@ def _read_shard(path: Path) -> tuple[RewardBatch, Floats, Floats, Ints]:
     try:
         with np.load(path, allow_pickle=False) as file:
             batch = RewardBatch(**{f.name: file[f.name] for f in dataclasses.fields(RewardBatch)})
-            return batch, file["true_lat"], file["true_lng"], file["owner"]
+            return RewardCases(batch, file["true_lat"], file["true_lng"], file["owner"])
     except ARRAY_DAMAGE as error:
         raise ArtifactError(
-            f"{path} is damaged ({error}); remove it, and the candidates are found again"
+            f"{path} is damaged ({error}); remove it, and its candidates are found again"
         ) from error
-
-
-def _joined(shards: Sequence[tuple[RewardBatch, Floats, Floats, Ints]]) -> RewardCases:
-    batches, *truth = zip(*shards, strict=True)
-    return RewardCases(concatenate(batches), *(np.concatenate(one) for one in truth))
 
 
 class CaseEvidence(Sequence[Evidence]):

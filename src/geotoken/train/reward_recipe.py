@@ -1,0 +1,362 @@
+"""From a feature store and a model folder to a model folder with a reward model: the steps in their order.
+
+Owns which photos may be decoded by whom, and the order; must not know how any step is done.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geotoken.alignment import Alignment
+from geotoken.artifact import (
+    ALIGNMENT,
+    CARD_NAME,
+    FORMAT_VERSION,
+    KIND,
+    REWARD,
+    Artifact,
+    load_artifact,
+    load_head,
+)
+from geotoken.errors import ArtifactError, InputError
+from geotoken.features import FeatureStore
+from geotoken.files import write_whole
+from geotoken.gallery.write import put_in_place
+from geotoken.manifest import verify_manifest, write_manifest
+from geotoken.model.config import ModelConfig
+from geotoken.model.network import GeoTokenModel, TorchModel
+from geotoken.protocol import TokenModel
+from geotoken.reward.network import RewardNetwork, export_reward
+from geotoken.train.decoder import DecoderStage, owner_hash
+from geotoken.train.loop import Outcome, StepReport, fit
+from geotoken.train.neighbor_lists import NeighborLists
+from geotoken.train.neighbors import NeighborRule, prepare_neighbors
+from geotoken.train.publish import SETTINGS_FILE, check_encoder
+from geotoken.train.recipe import VALIDATION
+from geotoken.train.reward import RewardStage
+from geotoken.train.reward_cases import CaseEvidence, RewardCases, make_cases
+from geotoken.train.reward_settings import RewardSettings
+from geotoken.train.settings import DecoderSettings
+from geotoken.train.store_cases import StoreCases
+
+Ints = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+_HEADING: Final = "## Reward model"
+_CARD: Final = """{heading}
+
+A network of {parameters:,} parameters in `reward/`, for `--select reward`. It was trained on candidates of
+{num_train:,} photos of the feature store `{store}`, {decoded_by}, and validated with
+{num_validation:,} of other owners. Mean share of the thresholds 1, 25, 200, 750 and 2500 km met there, in
+percent, by the candidate chosen by
+
+| reward | log_prob | expected utility under the posterior | who knows the truth |
+| --- | --- | --- | --- |
+| {reward:.1f} | {log_prob:.1f} | {posterior:.1f} | {best:.1f} |
+
+Its step was chosen on the same photos, so the first figure is a little too good.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedReward:
+    """What is read before anything is made."""
+
+    artifact: Artifact
+    """The model."""
+    store: FeatureStore
+    """The feature store."""
+    cases: StoreCases
+    """The photos of the store with their neighbors."""
+    decoder: DecoderSettings | None
+    """How the model's transformer was trained; None for a head that was not trained on photos."""
+    held_out: NDArray[np.bool_]
+    """Whether the model was not trained on a case, shape (N,)."""
+    settings: RewardSettings
+    """Settings of the reward model."""
+
+
+def work_folder(model: Path) -> Path:
+    """Where the run of a model's reward model lies.
+
+    Args:
+        model: The model folder.
+
+    Returns:
+        The folder; it need not exist.
+    """
+    return _training(model) / REWARD
+
+
+def open_reward(
+    store_folder: Path,
+    model: Path,
+    *,
+    gallery: Path | None = None,
+    config: Path | None = None,
+    flags: dict[str, dict[str, Any]] | None = None,
+    on_list: Progress | None = None,
+) -> OpenedReward:
+    """Open store and model, find out which photos the model was trained on, and resolve the settings.
+
+    Args:
+        store_folder: The feature store.
+        model: The model folder.
+        gallery: Folder with gallery and neighbor lists of the store, made if absent; in MODEL.training when
+            None.
+        config: TOML file of settings; our recipe when None.
+        flags: Entries that overrule the file, by section and name.
+        on_list: Called with (neighbor lists done, lists in all).
+
+    Returns:
+        What was opened.
+
+    Raises:
+        ArtifactError: A file is missing or damaged.
+        ConfigError: A setting is unknown or impossible.
+        InputError: The store is of another encoder, or has no photo that the model was not trained on.
+    """
+    if not model.is_dir():
+        raise InputError(f"there is no model folder {model}; give the one of geotoken train decoder --out")
+    artifact = load_artifact(model)
+    store = FeatureStore.open(store_folder)
+    if "image" not in store.dims:
+        raise InputError(f"{store_folder} has no modality image; embed the photos with one of that name")
+    check_encoder(store.encoders["image"], model=model, backbone=None)
+    decoder = _decoder_settings(artifact)
+    rule = NeighborRule() if decoder is None else decoder.neighbors
+    folder = _training(model) / "neighbors" if gallery is None else gallery
+    lists = NeighborLists.open(
+        prepare_neighbors(store, folder, rule, resume=True, progress=on_list).lists, store, verify=False
+    )
+    read = ModelConfig.compact() if decoder is None else decoder.model
+    aligned = artifact.folder / ALIGNMENT
+    alignment = Alignment.load(aligned) if aligned.is_dir() else None
+    cases = StoreCases(store, lists, read, alignment=alignment)
+    names = tuple(name for name, _ in read.modalities if name != "image")  # that one is the similarity
+    suited = {"modalities": names, "num_neighbors": read.num_neighbors, "num_guesses": read.num_guesses}
+    settings = RewardSettings.resolve(config, flags, suited)
+    held_out = _held_out(store, cases, decoder)
+    if not settings.folds.num_folds and not held_out.any():
+        raise InputError(
+            f"the model was trained on all {len(cases)} photos of {store_folder}; give a store with others, "
+            "or --folds"
+        )
+    if settings.folds.num_folds and decoder is None:
+        raise InputError(
+            f"--folds trains decoders as {artifact.name} was trained, but its head {artifact.head} was not "
+            "trained on photos; leave --folds out"
+        )
+    return OpenedReward(artifact, store, cases, decoder, held_out, settings)
+
+
+def train_reward(
+    opened: OpenedReward,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_case: Progress | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> tuple[Outcome, Artifact | None]:
+    """Decode, train, and put the reward model into the model folder.
+
+    Args:
+        opened: What `open_reward` returned.
+        folder: Where candidates and run are kept; candidates that are there are not made again.
+        resume: Whether to go on with the run that is there.
+        on_case: Called with (photos decoded, photos in all).
+        on_step: Called after each logged step.
+
+    Returns:
+        How the training ended, and the model; None if it was interrupted.
+
+    Raises:
+        InputError: A run is there and `resume` is not set or its settings differ, or the folder holds other
+            candidates.
+        ArtifactError: A file is damaged, or a folder cannot be written.
+        GeoTokenError: The training failed.
+    """
+    settings = opened.settings
+    found = find_candidates(opened, folder, on_case=on_case, resume=resume)
+    if isinstance(found, Outcome):
+        return found, None
+    torch.manual_seed(settings.loop.seed)
+    network = RewardNetwork(settings.network)
+    stage = RewardStage(network, found, settings.training)
+    settings.save(folder / "settings.toml")
+    same = {f"network.{n}": v for n, v in asdict(settings.network).items()}
+    same |= {f"training.{n}": v for n, v in asdict(settings.training).items()}
+    outcome = fit(stage, settings.loop, folder / "run", resume=resume, settings=same, on_step=on_step)
+    if outcome.interrupted:
+        return outcome, None
+    add_reward(opened.artifact.folder, network, card=_card(opened, stage, outcome))
+    return outcome, load_artifact(opened.artifact.folder)
+
+
+def find_candidates(
+    opened: OpenedReward, folder: Path, *, on_case: Progress | None = None, resume: bool = False
+) -> RewardCases | Outcome:
+    """Candidates of photos, each decoded by a model that was not trained on it.
+
+    Without folds these are the photos that the model was validated with, and the model itself decodes them: the
+    very model whose candidates the reward model will judge. With folds, all photos: those of a fold are decoded
+    by a decoder that was trained, with the model's settings, on all other folds.
+
+    Args:
+        opened: What `open_reward` returned.
+        folder: Where candidates and the runs of folds are kept.
+        on_case: Called with (photos decoded, photos in all).
+        resume: Whether to go on with runs of folds that are there.
+
+    Returns:
+        The candidates; how a fold's training ended if it was interrupted.
+
+    Raises:
+        InputError: The folder holds other candidates, or other runs.
+        ArtifactError: A file is damaged or cannot be written.
+    """
+    settings, decoder = opened.settings, opened.decoder
+    if not settings.folds.num_folds or decoder is None:
+        model = load_head(opened.artifact)[0]
+        rows = np.flatnonzero(opened.held_out)
+        return _candidates(opened, model, rows, folder / "candidates", _head_hash(opened.artifact), on_case)
+    parts, fold = [], fold_of(opened.cases.owner, settings.folds.num_folds)
+    for number in range(settings.folds.num_folds):
+        loop = decoder.loop
+        if settings.folds.steps:
+            loop = replace(loop, steps=settings.folds.steps)
+        torch.manual_seed(loop.seed)
+        network = GeoTokenModel(decoder.model)
+        held_out = fold == number
+        stage = DecoderStage(network, opened.cases, decoder.decoder, decoder.dropout, held_out=held_out)
+        run = folder / f"fold-{number}"
+        outcome = fit(stage, loop, run / "run", resume=resume, settings={**decoder.flat(), "fold": number})
+        if outcome.interrupted:
+            return outcome
+        source = f"fold {number} of {settings.folds.num_folds}, {outcome.best}"
+        rows = np.flatnonzero(held_out)
+        parts.append(_candidates(opened, TorchModel(network), rows, run / "candidates", source, on_case))
+    return RewardCases.join(parts)
+
+
+def fold_of(owner: Ints, num_folds: int) -> Ints:
+    """The fold of each photo; an owner's photos are in one.
+
+    Args:
+        owner: Code of each photo's owner, shape (N,).
+        num_folds: Folds.
+
+    Returns:
+        Folds from 0, shape (N,), of about as many owners each.
+    """
+    distinct, place = np.unique(owner, return_inverse=True)
+    order = np.argsort(np.argsort(owner_hash(distinct), kind="stable"))
+    return np.asarray((order * num_folds // max(1, len(distinct)))[place])
+
+
+def add_reward(folder: Path, network: RewardNetwork, *, card: str = "") -> float:
+    """Put a reward model into a model folder, in place of an old one, and renew the manifest.
+
+    Args:
+        folder: A whole model folder.
+        network: The trained network.
+        card: What the model card shall say of it, Markdown.
+
+    Returns:
+        The largest difference of a probability between the graph and PyTorch.
+
+    Raises:
+        ArtifactError: If the folder is not a whole model or cannot be written, or graph and network differ.
+    """
+    verify_manifest(folder, KIND, FORMAT_VERSION)
+    path = folder / CARD_NAME
+    try:
+        with tempfile.TemporaryDirectory(prefix=".reward-", dir=folder) as scratch:
+            made = Path(scratch) / REWARD
+            made.mkdir()
+            difference = export_reward(network, made)
+            put_in_place(made, folder / REWARD)
+        if card:
+            before = path.read_text(encoding="utf-8").partition(_HEADING)[0].rstrip()
+            write_whole(path, f"{before}\n\n{card}".encode())
+        write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write to {folder} ({error.strerror or error}); check permissions"
+        ) from error
+    return difference
+
+
+def _training(model: Path) -> Path:
+    return model.resolve().with_name(model.resolve().name + ".training")
+
+
+def _decoder_settings(artifact: Artifact) -> DecoderSettings | None:
+    """How the head was trained; None if it is one that was not trained on photos.
+
+    Raises:
+        InputError: It was, and the folder does not say how.
+    """
+    if artifact.head != "transformer":
+        return None
+    path = artifact.folder / SETTINGS_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{artifact.folder} has no {SETTINGS_FILE}, so which photos it was trained on is not known; take a "
+            "model of geotoken train decoder"
+        )
+    return DecoderSettings.resolve(path)
+
+
+def _held_out(store: FeatureStore, cases: StoreCases, decoder: DecoderSettings | None) -> NDArray[np.bool_]:
+    """Whether the model was not trained on a case, shape (N,): the same split as in its training."""
+    if decoder is None:
+        return np.ones(len(cases), dtype=np.bool_)
+    if VALIDATION in store.splits:
+        return np.isin(np.arange(len(cases)), cases.rows_of(VALIDATION))
+    return np.asarray(owner_hash(cases.owner) < decoder.decoder.validation_share)
+
+
+def _candidates(
+    opened: OpenedReward, model: TokenModel, rows: Ints, folder: Path, source: str, on_case: Progress | None
+) -> RewardCases:
+    cases = opened.cases
+    return make_cases(
+        model,
+        CaseEvidence(cases, rows, model.scheme),
+        (cases.lat[rows], cases.lng[rows], cases.owner[rows]),
+        folder,
+        config=opened.settings.network,
+        options=opened.settings.candidates,
+        source=source,
+        progress=on_case,
+    )
+
+
+def _head_hash(artifact: Artifact) -> str:
+    """What tells one head from another: the hashes of its files."""
+    files = artifact.manifest["files"]
+    inside = sorted(name for name in files if name.startswith(f"{artifact.head}/"))
+    return " ".join(f"{name}:{files[name]['sha256']}" for name in inside)
+
+
+def _card(opened: OpenedReward, stage: RewardStage, outcome: Outcome) -> str:
+    folds = opened.settings.folds.num_folds
+    decoded_by = "on which the model was not trained"
+    if folds:
+        decoded_by = f"in {folds} folds, each decoded by a decoder trained on the others"
+    return _CARD.format(
+        heading=_HEADING,
+        parameters=sum(one.numel() for one in stage.module.parameters()),
+        num_train=stage.num_rows,
+        num_validation=len(stage.validation_rows),
+        store=opened.store.folder.name,
+        decoded_by=decoded_by,
+        **{name: outcome.best[name] for name in ("reward", "log_prob", "posterior", "best")},
+    )
