@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from geotoken.cli import gallery, models, tokens
+from geotoken.cli import gallery, models, tokens, train
 from geotoken.cli.embed import embed
 from geotoken.cli.errors import exit_codes, print_error
 from geotoken.cli.export import export
@@ -67,6 +67,7 @@ app.command("embed")(embed)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")
+app.add_typer(train.app, name="train")
 app.command("export")(export)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geotoken import cells
@@ -20,6 +21,8 @@ from geotoken.train.cases import Cases, Floats, Ints
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig, drop_evidence
 from geotoken.train.targets import hard_targets, position_weights, soft_targets
+
+Bools = NDArray[np.bool_]
 
 VALIDATED_TOGETHER: Final = 256
 """Photos in one batch of a validation."""
@@ -76,7 +79,13 @@ class DecoderStage:
     name = "decoder"
 
     def __init__(
-        self, network: GeoTokenModel, cases: Cases, config: DecoderConfig, dropout: DropoutConfig
+        self,
+        network: GeoTokenModel,
+        cases: Cases,
+        config: DecoderConfig,
+        dropout: DropoutConfig,
+        *,
+        held_out: Bools | None = None,
     ) -> None:
         """Split the cases.
 
@@ -85,6 +94,8 @@ class DecoderStage:
             cases: Photos and evidence, for the network's configuration.
             config: Loss and validation.
             dropout: What evidence is taken away in training.
+            held_out: Whether each case is for validation, shape (N,); `config.validation_share` of the owners
+                when None.
 
         Raises:
             InputError: No photo is left to train on, or to validate with.
@@ -94,7 +105,8 @@ class DecoderStage:
         self.config = config
         self.dropout = dropout
         self.scheme = network.config.scheme
-        held_out = owner_hash(cases.owner) < config.validation_share
+        if held_out is None:
+            held_out = owner_hash(cases.owner) < config.validation_share
         self.train_rows = np.flatnonzero(~held_out)
         self.validation_rows = np.flatnonzero(held_out)[: config.validation_rows]
         if not len(self.train_rows) or not len(self.validation_rows):

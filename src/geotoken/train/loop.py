@@ -97,10 +97,15 @@ class Outcome:
     """Step of the lowest validation loss."""
     best: dict[str, float]
     """Figures of that validation."""
-    interrupted: bool
-    """Whether a signal ended it before its time; it can be resumed."""
+    signal: int
+    """Number of the signal that ended it before its time, after which it can be resumed; 0 if none did."""
     rows_per_s: float
     """Training rows a second of all processes together, without validation; 0 if no step was done."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended the run before its time."""
+        return self.signal > 0
 
 
 def fit(
@@ -155,7 +160,7 @@ def _train(
     stage: Stage,
     run: Run,
     log: Log | None,
-    stopped: threading.Event,
+    stopped: "_Interrupt",
     on_step: Callable[[StepReport], None] | None,
 ) -> Outcome:
     """Do the steps that are left."""
@@ -189,7 +194,9 @@ def _train(
         if validated or (config.save_every and run.step % config.save_every == 0):
             run.save()
             saved = run.step
-        if (logged or run.num_processes == 1) and run.any_process(stopped.is_set()):
+        if logged or run.num_processes == 1:
+            stopped.number = run.greatest(stopped.number)
+        if stopped.number and (logged or run.num_processes == 1):
             break
     if saved < run.step:
         run.save()
@@ -198,7 +205,7 @@ def _train(
         num_steps=run.num_steps,
         best_step=run.best.step,
         best=run.best.figures,
-        interrupted=stopped.is_set() and run.step < run.num_steps,
+        signal=stopped.number if run.step < run.num_steps and not run.exhausted else 0,
         rows_per_s=(run.step - first) * config.batch_size / seconds if seconds else 0.0,
     )
 
@@ -254,18 +261,24 @@ def _validate(stage: Stage, run: Run, log: Log | None) -> None:
         log.write({"step": run.step, **{f"validation_{name}": value for name, value in figures.items()}})
 
 
+class _Interrupt:
+    """The signal that came, if one did."""
+
+    number = 0
+
+
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def _signals() -> Iterator[_Interrupt]:
     """Note an interrupt, to end after the current step; a second one ends at once."""
-    stopped = threading.Event()
+    stopped = _Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
 
     def note(number: int, frame: Any) -> None:
-        if stopped.is_set():
+        if stopped.number:
             raise KeyboardInterrupt
-        stopped.set()
+        stopped.number = number
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

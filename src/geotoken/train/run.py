@@ -189,11 +189,13 @@ class Run:
         assert isinstance(reduced, Tensor)
         return reduced
 
-    def any_process(self, flag: bool) -> bool:
-        """Whether the flag is set in some process."""
+    def greatest(self, number: int) -> int:
+        """The greatest of the numbers that the processes give."""
         if self.num_processes == 1:
-            return flag
-        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+            return number
+        gathered = self._fabric.all_gather(torch.tensor(number, device=self.device))
+        assert isinstance(gathered, Tensor)
+        return int(gathered.max())
 
     def judge(self, validate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
         """Validate the weights that would be published, in the first process."""
