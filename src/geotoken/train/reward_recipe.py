@@ -5,7 +5,7 @@ Owns which photos may be decoded by whom, and the order; must not know how any s
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.files import write_whole
 from geotoken.gallery.write import put_in_place
-from geotoken.manifest import verify_manifest, write_manifest
+from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
 from geotoken.model.config import ModelConfig
 from geotoken.model.network import GeoTokenModel, TorchModel
 from geotoken.protocol import TokenModel
@@ -132,6 +132,8 @@ def open_reward(
     decoder = _decoder_settings(artifact)
     rule = NeighborRule() if decoder is None else decoder.neighbors
     folder = _training(model) / "neighbors" if gallery is None else gallery
+    if decoder is not None:
+        _check_gallery(artifact, folder)
     lists = NeighborLists.open(
         prepare_neighbors(store, folder, rule, resume=True, progress=on_list).lists, store, verify=False
     )
@@ -156,93 +158,99 @@ def open_reward(
     return OpenedReward(artifact, store, cases, decoder, held_out, settings)
 
 
-def train_reward(
-    opened: OpenedReward,
-    folder: Path,
-    *,
-    resume: bool = False,
-    on_case: Progress | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
-) -> tuple[Outcome, Artifact | None]:
-    """Decode, train, and put the reward model into the model folder.
-
-    Args:
-        opened: What `open_reward` returned.
-        folder: Where candidates and run are kept; candidates that are there are not made again.
-        resume: Whether to go on with the run that is there.
-        on_case: Called with (photos decoded, photos in all).
-        on_step: Called after each logged step.
-
-    Returns:
-        How the training ended, and the model; None if it was interrupted.
-
-    Raises:
-        InputError: A run is there and `resume` is not set or its settings differ, or the folder holds other
-            candidates.
-        ArtifactError: A file is damaged, or a folder cannot be written.
-        GeoTokenError: The training failed.
-    """
-    settings = opened.settings
-    found = find_candidates(opened, folder, on_case=on_case, resume=resume)
-    if isinstance(found, Outcome):
-        return found, None
-    torch.manual_seed(settings.loop.seed)
-    network = RewardNetwork(settings.network)
-    stage = RewardStage(network, found, settings.training)
-    settings.save(folder / "settings.toml")
-    same = {f"network.{n}": v for n, v in asdict(settings.network).items()}
-    same |= {f"training.{n}": v for n, v in asdict(settings.training).items()}
-    outcome = fit(stage, settings.loop, folder / "run", resume=resume, settings=same, on_step=on_step)
-    if outcome.interrupted:
-        return outcome, None
-    add_reward(opened.artifact.folder, network, card=_card(opened, stage, outcome))
-    return outcome, load_artifact(opened.artifact.folder)
-
-
 def find_candidates(
-    opened: OpenedReward, folder: Path, *, on_case: Progress | None = None, resume: bool = False
+    opened: OpenedReward, folder: Path, *, resume: bool = False, on_case: Progress | None = None
 ) -> RewardCases | Outcome:
     """Candidates of photos, each decoded by a model that was not trained on it.
 
-    Without folds these are the photos that the model was validated with, and the model itself decodes them: the
-    very model whose candidates the reward model will judge. With folds, all photos: those of a fold are decoded
-    by a decoder that was trained, with the model's settings, on all other folds.
+    Without folds these are the photos that the model was validated with, and the model itself decodes them:
+    the very model whose candidates the reward model will judge. With folds, all photos: those of a fold are
+    decoded by a decoder that was trained, with the model's settings, on all other folds.
 
     Args:
         opened: What `open_reward` returned.
-        folder: Where candidates and the runs of folds are kept.
-        on_case: Called with (photos decoded, photos in all).
+        folder: Where candidates and the runs of folds are kept; candidates that are there are not made again.
         resume: Whether to go on with runs of folds that are there.
+        on_case: Called with (photos decoded, photos in all); with folds, those of a fold.
 
     Returns:
-        The candidates; how a fold's training ended if it was interrupted.
+        The candidates; or how the training of a fold ended, if it was interrupted.
 
     Raises:
         InputError: The folder holds other candidates, or other runs.
         ArtifactError: A file is damaged or cannot be written.
     """
-    settings, decoder = opened.settings, opened.decoder
-    if not settings.folds.num_folds or decoder is None:
+    folds, decoder, cases = opened.settings.folds, opened.decoder, opened.cases
+
+    def found(model: TokenModel, rows: Ints, where: Path, source: str) -> RewardCases:
+        return make_cases(
+            model,
+            CaseEvidence(cases, rows, model.scheme),
+            (cases.lat[rows], cases.lng[rows], cases.owner[rows]),
+            where,
+            config=opened.settings.network,
+            options=opened.settings.candidates,
+            source=source,
+            progress=on_case,
+        )
+
+    if not folds.num_folds or decoder is None:
         model = load_head(opened.artifact)[0]
         rows = np.flatnonzero(opened.held_out)
-        return _candidates(opened, model, rows, folder / "candidates", _head_hash(opened.artifact), on_case)
-    parts, fold = [], fold_of(opened.cases.owner, settings.folds.num_folds)
-    for number in range(settings.folds.num_folds):
-        loop = decoder.loop
-        if settings.folds.steps:
-            loop = replace(loop, steps=settings.folds.steps)
+        return found(model, rows, folder / "candidates", _head_hash(opened.artifact))
+    parts, fold = [], fold_of(cases.owner, folds.num_folds)
+    loop = replace(decoder.loop, steps=folds.steps or decoder.loop.steps)
+    for number in range(folds.num_folds):
         torch.manual_seed(loop.seed)
         network = GeoTokenModel(decoder.model)
-        held_out = fold == number
-        stage = DecoderStage(network, opened.cases, decoder.decoder, decoder.dropout, held_out=held_out)
+        stage = DecoderStage(network, cases, decoder.decoder, decoder.dropout, held_out=fold == number)
         run = folder / f"fold-{number}"
-        outcome = fit(stage, loop, run / "run", resume=resume, settings={**decoder.flat(), "fold": number})
+        settings = {**decoder.flat(), "fold": f"{number} of {folds.num_folds}"}
+        outcome = fit(stage, loop, run / "run", resume=resume, settings=settings)
         if outcome.interrupted:
             return outcome
-        source = f"fold {number} of {settings.folds.num_folds}, {outcome.best}"
-        rows = np.flatnonzero(held_out)
-        parts.append(_candidates(opened, TorchModel(network), rows, run / "candidates", source, on_case))
+        source = f"fold {number} of {folds.num_folds}, step {outcome.best_step}, {outcome.best}"
+        parts.append(found(TorchModel(network), np.flatnonzero(fold == number), run / "candidates", source))
     return RewardCases.join(parts)
+
+
+def train_reward(
+    opened: OpenedReward,
+    cases: RewardCases,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> Outcome:
+    """Train, and put the reward model into the model folder.
+
+    Args:
+        opened: What `open_reward` returned.
+        cases: What `find_candidates` returned.
+        folder: Where the run is kept.
+        resume: Whether to go on with the run that is there.
+        on_step: Called after each logged step.
+
+    Returns:
+        How the training ended; if it was interrupted, the model is as it was.
+
+    Raises:
+        InputError: A run is there and `resume` is not set or its settings differ; or there are too few
+            photos.
+        ArtifactError: A file is damaged, or a folder cannot be written.
+        GeoTokenError: The training failed.
+    """
+    settings = opened.settings
+    torch.manual_seed(settings.loop.seed)
+    network = RewardNetwork(settings.network)
+    stage = RewardStage(network, cases, settings.training)
+    settings.save(folder / "settings.toml")
+    outcome = fit(
+        stage, settings.loop, folder / "run", resume=resume, settings=settings.flat(), on_step=on_step
+    )
+    if not outcome.interrupted:
+        add_reward(opened.artifact.folder, network, card=_card(opened, stage, outcome))
+    return outcome
 
 
 def fold_of(owner: Ints, num_folds: int) -> Ints:
@@ -308,10 +316,24 @@ def _decoder_settings(artifact: Artifact) -> DecoderSettings | None:
     path = artifact.folder / SETTINGS_FILE
     if not path.is_file():
         raise InputError(
-            f"{artifact.folder} has no {SETTINGS_FILE}, so which photos it was trained on is not known; take a "
-            "model of geotoken train decoder"
+            f"{artifact.folder} has no {SETTINGS_FILE}, so which photos it was trained on is not known; take "
+            "a model of geotoken train decoder"
         )
     return DecoderSettings.resolve(path)
+
+
+def _check_gallery(artifact: Artifact, folder: Path) -> None:
+    """Refuse neighbors of another training: with them, which photos the model has seen is not known.
+
+    Raises:
+        InputError: The gallery there is not the model's.
+    """
+    theirs, ours = (one / "gallery" / MANIFEST_NAME for one in (folder, artifact.folder))
+    if not theirs.is_file() or theirs.read_bytes() != ours.read_bytes():
+        raise InputError(
+            f"{folder} does not hold the gallery that {artifact.folder} was trained with; give the folder of "
+            "its training (--gallery)"
+        )
 
 
 def _held_out(store: FeatureStore, cases: StoreCases, decoder: DecoderSettings | None) -> NDArray[np.bool_]:
@@ -321,22 +343,6 @@ def _held_out(store: FeatureStore, cases: StoreCases, decoder: DecoderSettings |
     if VALIDATION in store.splits:
         return np.isin(np.arange(len(cases)), cases.rows_of(VALIDATION))
     return np.asarray(owner_hash(cases.owner) < decoder.decoder.validation_share)
-
-
-def _candidates(
-    opened: OpenedReward, model: TokenModel, rows: Ints, folder: Path, source: str, on_case: Progress | None
-) -> RewardCases:
-    cases = opened.cases
-    return make_cases(
-        model,
-        CaseEvidence(cases, rows, model.scheme),
-        (cases.lat[rows], cases.lng[rows], cases.owner[rows]),
-        folder,
-        config=opened.settings.network,
-        options=opened.settings.candidates,
-        source=source,
-        progress=on_case,
-    )
 
 
 def _head_hash(artifact: Artifact) -> str:

@@ -3,6 +3,7 @@
 Owns which sections there are and what overrules what; must not know stores or commands.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ class FoldOptions:
     """
 
     num_folds: int = 0
-    """Folds of owners, each decoded by a decoder trained on the others; 0: the model itself decodes the photos
-    that it was validated with."""
+    """Folds of owners, each decoded by a decoder trained on the others; 0: the model itself decodes the
+    photos that it was validated with."""
     steps: int = 0
     """Steps of each of these decoders; 0: as many as the model's settings say."""
 
@@ -101,7 +102,7 @@ class RewardSettings:
         """
         given = {} if path is None else read_sections(path, SECTIONS)
         suited = {"network": network or {}}
-        resolved = {
+        resolved: dict[str, Any] = {
             section: resolve(
                 kind,
                 RECIPE[section],
@@ -120,3 +121,12 @@ class RewardSettings:
             path: The file.
         """
         save_sections(path, {name: getattr(self, name) for name in SECTIONS})
+
+    def flat(self) -> dict[str, Any]:
+        """What must be equal to resume, but the loop's, by section and name."""
+        return {
+            f"{section}.{name}": value
+            for section in SECTIONS
+            if section != "loop"
+            for name, value in dataclasses.asdict(getattr(self, section)).items()
+        }
