@@ -118,7 +118,15 @@ def test_the_model_answers_by_reward_and_its_card_says_how_good_that_is(trained,
     assert f"| {facts['validation']['reward']:.1f} | {facts['validation']['log_prob']:.1f} |" in card
     found = CliRunner().invoke(
         app,
-        ["locate", str(examples / "himeji-castle.jpg"), "--model", str(folder), "--select", "reward", "--json"],
+        [
+            "locate",
+            str(examples / "himeji-castle.jpg"),
+            "--model",
+            str(folder),
+            "--select",
+            "reward",
+            "--json",
+        ],
     )
     assert found.exit_code == 0, found.stderr
     answer = json.loads(found.stdout)[0]
@@ -168,7 +176,10 @@ def test_folds_decode_all_photos(place, tmp_path):
     )
     assert code == 0, stderr
     assert json.loads(stdout)["steps"] == 3
-    folds = [RewardCases.open(folder.with_name("model.training") / "reward" / f"fold-{n}" / "candidates") for n in (0, 1)]
+    folds = [
+        RewardCases.open(folder.with_name("model.training") / "reward" / f"fold-{n}" / "candidates")
+        for n in (0, 1)
+    ]
     assert sum(map(len, folds)) == 120
     assert not set(folds[0].owner) & set(folds[1].owner)
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")

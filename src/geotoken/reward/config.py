@@ -42,7 +42,9 @@ class RewardConfig:
     over the sphere as a whole keeps its rewards."""
 
     def __post_init__(self) -> None:
-        self.as_layers()  # checks what layers are made of
+        if not isinstance(self.num_layers, int) or self.num_layers < 1:
+            raise ConfigError(f"num_layers is {self.num_layers!r}; give an integer of at least 1")
+        self.as_layers()  # checks the other sizes
         if not isinstance(self.places, bool):
             raise ConfigError(f"places is {self.places!r}; give true or false")
         names = self.modalities

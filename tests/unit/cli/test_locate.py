@@ -87,7 +87,6 @@ def test_photos_are_found_in_order_and_once(tmp_path):
         (["--sample-top-p", "2"], "top_p (--sample-top-p) is 2.0"),
         (["--seed", "-1"], "seed (--seed) is -1"),
         (["--top-k", "0"], "num_candidates (--top-k) is 0"),
-        (["--select", "reward"], "not available in this version; choose one of log_prob, medoid, mbr"),
         (["--select", "best"], "choose one of log_prob, medoid, mbr"),
         (["--guess", "95,0"], "--guess is '95,0'"),
     ],
