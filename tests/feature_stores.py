@@ -4,6 +4,7 @@ import numpy as np
 
 from geotoken.features import FeatureStore
 from geotoken.features.write import Modality, StoreWriter
+from geotoken.model.batch import describe_places
 
 
 def make_store(folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train", "train", "val", "test")):
@@ -44,5 +45,29 @@ def make_store(folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train",
             num_items=len(rows[part]),
             failures=[],
         )
+    writer.finish()
+    return FeatureStore.open(folder)
+
+
+def make_located_store(folder, num_rows=2400, *, dim=24, num_towns=60, noise=0.05, seed=0, **columns):
+    """A store where vectors tell places: a random projection of waves over the sphere; returns it opened.
+
+    Photos lie within some km of towns; each town has several owners.
+    """
+    rng = np.random.default_rng(seed)
+    towns = np.stack(
+        [np.degrees(np.arcsin(rng.uniform(-0.8, 0.9, num_towns))), rng.uniform(-180, 180, num_towns)]
+    )
+    town = rng.integers(0, num_towns, num_rows)
+    lat, lng = towns[:, town] + rng.normal(0, 0.05, (2, num_rows))
+    waves = describe_places(lat, lng).reshape(num_rows, 3, -1, 2)[:, :, :5].reshape(num_rows, -1)
+    vectors = waves @ rng.normal(size=(waves.shape[1], dim)) / 5 + noise * rng.normal(size=(num_rows, dim))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    owner = [f"o{one}-{number % 4}" for one, number in zip(town, rng.integers(0, 4, num_rows), strict=True)]
+    writer = StoreWriter.open(folder, {"image": Modality(dim, "enc-image")}, "f", resume=False)
+    rows = [
+        {"id": f"p{i}", "lat": lat[i], "lng": lng[i], "owner": owner[i], **columns} for i in range(num_rows)
+    ]
+    writer.append(rows, {"image": vectors.astype(np.float16)}, num_items=num_rows, failures=[])
     writer.finish()
     return FeatureStore.open(folder)

@@ -75,7 +75,7 @@ class AlignmentConfig:
             raise ConfigError(
                 f"without heads, dim is that of image vectors, {self.image_dim}; not {self.dim}"
             )
-        if not self.scales or not all(isinstance(s, float) and 0 < s < 1e6 for s in self.scales):
+        if not self.scales or not all(isinstance(s, float | int) and 0 < s < 1e6 for s in self.scales):
             raise ConfigError(f"scales is {self.scales}; give numbers greater than 0 and less than a million")
         if self.text not in TEXTS:
             raise ConfigError(f"text is {self.text!r}; choose one of {', '.join(TEXTS)}")

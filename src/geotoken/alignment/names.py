@@ -4,7 +4,7 @@ Owns the wording and the hashing; must not know networks.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -17,6 +17,7 @@ from geotoken.places import Place, nearest
 Ints = NDArray[np.int64]
 
 _PART: Final = 3  # letters of a part of a word
+_TOGETHER: Final = 2000  # places named at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,12 @@ class PlaceTexts:
     """Position in `texts` of each text of each place, shape (N, T): T is 3 by levels, 1 as a sentence."""
 
 
-def describe_places(lat: NDArray[np.float64], lng: NDArray[np.float64], style: str) -> PlaceTexts:
+def describe_places(
+    lat: NDArray[np.float64],
+    lng: NDArray[np.float64],
+    style: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> PlaceTexts:
     """Name places and say so.
 
     Args:
@@ -37,17 +43,22 @@ def describe_places(lat: NDArray[np.float64], lng: NDArray[np.float64], style: s
         lng: Longitude in degrees, shape (N,).
         style: "levels" for country, division and city, each with what it lies in, or "sentence" for all at
             once.
+        progress: Called with (places done, places in all).
 
     Returns:
         Their texts.
     """
     known: dict[str, int] = {}
-    rows = [
-        [known.setdefault(text, len(known)) for text in place_texts(place, style)]
-        for place in nearest(lat, lng)
-    ]
-    num_texts = 1 if style == "sentence" else 3
-    return PlaceTexts(tuple(known), np.array(rows, dtype=np.int64).reshape(-1, num_texts))
+    codes = np.empty((len(lat), 1 if style == "sentence" else 3), dtype=np.int64)
+    for start in range(0, len(lat), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        codes[part] = [
+            [known.setdefault(text, len(known)) for text in place_texts(place, style)]
+            for place in nearest(lat[part], lng[part])
+        ]
+        if progress is not None:
+            progress(min(part.stop, len(lat)), len(lat))
+    return PlaceTexts(tuple(known), codes)
 
 
 def place_texts(place: Place, style: str) -> list[str]:

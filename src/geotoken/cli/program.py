@@ -67,8 +67,8 @@ app.command("embed")(embed)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")
-app.add_typer(train.app, name="train")
 app.command("export")(export)
+app.add_typer(train.app, name="train")
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,6 +4,7 @@ Owns the loss, the split by owner and the validation; must not know where cases 
 Dimension letters: B photos, T tokens, V vocabulary.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 from geotoken import cells
 from geotoken.errors import ConfigError, InputError
 from geotoken.metrics import accuracy, distance_to_truth_km
-from geotoken.model.batch import EvidenceBatch
+from geotoken.model.batch import EvidenceBatch, Singles
 from geotoken.model.network import GeoTokenModel
 from geotoken.train.cases import Cases, Floats, Ints
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig, drop_evidence
-from geotoken.train.targets import hard_targets, position_weights, soft_targets
+from geotoken.train.targets import position_weights, soft_targets
 
 Bools = NDArray[np.bool_]
 
@@ -114,6 +115,8 @@ class DecoderStage:
                 f"of {len(held_out)} photos {int(held_out.sum())} are for validation; both parts need one: "
                 f"change validation_share {config.validation_share:g}, or give photos of more owners"
             )
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._ready: dict[int, tuple[Draws, Future[_Prepared]]] = {}
         self._weights = torch.from_numpy(
             position_weights(self.scheme.length, config.first_weight, config.last_weight)
         )
@@ -122,6 +125,15 @@ class DecoderStage:
     def num_rows(self) -> int:
         """Training rows."""
         return len(self.train_rows)
+
+    def announce(self, rows: Ints, rng: Draws) -> None:
+        """Begin to prepare rows in the background.
+
+        Args:
+            rows: Numbers of training rows, shape (B,), for which `loss` will be called with the same `rng`.
+            rng: Randomness of these positions of the batch.
+        """
+        self._ready[id(rng)] = (rng, self._worker.submit(self._prepare, rows, rng))
 
     def loss(self, module: nn.Module, rows: Ints, rng: Draws) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Cross-entropy of the tokens of B photos, weighted by position.
@@ -134,19 +146,24 @@ class DecoderStage:
         Returns:
             The loss, shape (), and `nll`: nats of the true leaf, without weights and smoothing.
         """
+        announced = self._ready.pop(id(rng), None)
+        prepared = self._prepare(rows, rng) if announced is None else announced[1].result()
+        device = next(module.parameters()).device
+        tokens = torch.from_numpy(prepared.tokens).to(device)
+        arrays = to_tensors(prepared.batch, device)
+        log_probs = module(arrays, tokens, complete=prepared.batch.complete)  # (B, T, V)
+        spread = cross_entropy(log_probs, torch.from_numpy(prepared.targets).to(device))  # (B, T)
+        loss = (spread * self._weights.to(device)).mean()
+        return loss, {"nll": true_log_probs(log_probs.detach(), tokens).sum(dim=1).neg().mean()}
+
+    def _prepare(self, rows: Ints, rng: Draws) -> "_Prepared":
+        """Evidence, tokens and targets of some rows."""
         cases = self.train_rows[rows]
         batch = drop_evidence(self.cases.evidence(cases, rng), self.dropout, rng)
         lat, lng = self.cases.lat[cases], self.cases.lng[cases]
-        tokens = self.scheme.encode(lat, lng)
         mix, width = self.config.smoothing, self.config.smoothing_width
-        soft = soft_targets(lat, lng, self.scheme, mix=mix, width=width) if mix else None
-        targets = hard_targets(tokens, self.scheme) if soft is None else soft
-        device = next(module.parameters()).device
-        sequence = torch.from_numpy(tokens).to(device)
-        log_probs = module(to_tensors(batch, device), sequence, complete=batch.complete)  # (B, T, V)
-        spread = cross_entropy(log_probs, torch.from_numpy(targets).to(device))  # (B, T)
-        loss = (spread * self._weights.to(device)).mean()
-        return loss, {"nll": true_log_probs(log_probs.detach(), sequence).sum(dim=1).neg().mean()}
+        targets = soft_targets(lat, lng, self.scheme, mix=mix, width=width)
+        return _Prepared(batch, self.scheme.encode(lat, lng), targets)
 
     @torch.no_grad()
     def validate(self, module: nn.Module) -> dict[str, float]:
@@ -186,6 +203,15 @@ class DecoderStage:
             truth = self.cases.lat[located], self.cases.lng[located]
             figures |= accuracy(distance_to_truth_km(lat, lng, *truth))
         return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the loss of B rows needs beside the network."""
+
+    batch: EvidenceBatch
+    tokens: Ints
+    targets: Singles
 
 
 def owner_hash(owner: Ints) -> Floats:

@@ -32,6 +32,8 @@ class Draws(np.random.Generator):
             count: Positions B.
         """
         super().__init__(np.random.PCG64([seed, step, first]))
+        self.torch_seed = int(self.integers(2**63))
+        """Seed for PyTorch's own draws, such as dropout inside the network."""
         self._source = (seed, step)
         self._first = first
         self._count = count

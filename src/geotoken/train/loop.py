@@ -25,7 +25,11 @@ from geotoken.train.run import Best, Run
 
 
 class Stage(Protocol):
-    """What is trained: a network, its loss over rows, and how it is validated."""
+    """What is trained: a network, its loss over rows, and how it is validated.
+
+    A stage may have a method `announce(rows, rng)`, too: it is told of the rows whose loss is asked for after
+    the next ones, with the same `rng`, and may prepare them meanwhile.
+    """
 
     @property
     def name(self) -> str:
@@ -169,9 +173,10 @@ def _train(
     if run.step == 0:
         _validate(stage, run, log)
         run.save()
+    parts = _Parts(stage, run)
     while run.step < run.num_steps and not run.exhausted:
         began = time.perf_counter()
-        loss, others = _step(stage, run)
+        loss, others = _step(stage, run, parts)
         logged = run.step % config.log_every == 0 or run.step == run.num_steps
         figures = _figures(run, loss, others) if logged else {}
         seconds += time.perf_counter() - began
@@ -210,26 +215,56 @@ def _train(
     )
 
 
-def _step(stage: Stage, run: Run) -> tuple[Tensor, dict[str, float | Tensor]]:
+class _Parts:
+    """The micro-batches of this process from a step on; a stage that can prepare them hears of each early."""
+
+    def __init__(self, stage: Stage, run: Run) -> None:
+        self._stage, self._run = stage, run
+        self._share = run.config.batch_size // run.num_processes
+        self._position = run.step * self._share  # in the sequence of this process's rows
+        self._ahead = self._next()
+
+    def take(self) -> tuple[Ints, Draws]:
+        """Rows and randomness of the next one."""
+        part, self._ahead = self._ahead, self._next()
+        assert part is not None
+        return part
+
+    def _next(self) -> tuple[Ints, Draws] | None:
+        config = self._run.config
+        step, done = divmod(self._position, self._share)
+        if step >= self._run.num_steps:
+            return None
+        first = self._run.rank * self._share + done
+        count = min(config.micro_batch or self._share, self._share - done)
+        self._position += count
+        rows = rows_at(step * config.batch_size + first, count, self._stage.num_rows, config.seed)
+        draws = Draws(config.seed, step, first, count)
+        announce = getattr(self._stage, "announce", None)
+        if announce is not None:
+            announce(rows, draws)
+        return rows, draws
+
+
+def _step(stage: Stage, run: Run, parts: _Parts) -> tuple[Tensor, dict[str, float | Tensor]]:
     """One step of the optimizer: the mean loss of this process's share, and what else to log."""
-    config = run.config
-    share = config.batch_size // run.num_processes
-    first, size = run.rank * share, config.micro_batch or share
+    share = run.config.batch_size // run.num_processes
     run.begin_step()
     total = torch.zeros((), device=run.device)
     others: dict[str, float | Tensor] = {}
-    for start in range(first, first + share, size):
-        count = min(size, first + share - start)
-        rows = rows_at(run.step * config.batch_size + start, count, stage.num_rows, config.seed)
-        draws = Draws(config.seed, run.step, start, count)
-        torch.manual_seed(int(draws.integers(2**63)))
-        with run.accumulating(enabled=start + count < first + share):
+    done = 0
+    while done < share:
+        rows, draws = parts.take()
+        done += len(rows)
+        part = len(rows) / share
+        torch.manual_seed(draws.torch_seed)
+        with run.accumulating(enabled=done < share):
             loss, logged = stage.loss(run.wrapped, rows, draws)
-            run.backward(loss * (count / share))
-        total += loss.detach() * (count / share)
+            run.backward(loss * part)
+        total += loss.detach() * part
         for name, value in logged.items():
             value = value.detach() if isinstance(value, Tensor) else value
-            others[name] = others.get(name, 0.0) + value * (count / share)
+            others[name] = others.get(name, 0.0) + value * part
     run.end_step()
     return total, others
 

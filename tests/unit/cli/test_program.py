@@ -15,6 +15,7 @@ COMMANDS = {
     "tokens": {"encode", "decode"},
     "models": {"list", "info", "pull", "push"},
     "export": set(),
+    "train": {"align", "decoder"},
 }
 HEAVY = {"numpy", "torch", "onnxruntime", "faiss", "duckdb", "PIL"}
 

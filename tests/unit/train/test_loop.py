@@ -32,8 +32,8 @@ def losses(folder):
 def test_a_line_is_found_again(line, tmp_path):
     stage = line()
     stage.noise = 0.0
-    outcome = fit(stage, settings(epochs=100, schedule="cosine"), tmp_path)
-    assert outcome.step == outcome.num_steps == 400
+    outcome = fit(stage, settings(epochs=50, schedule="cosine", validate_every=50), tmp_path)
+    assert outcome.step == outcome.num_steps == 200
     assert outcome.best["loss"] < 1e-6
     torch.testing.assert_close(stage.module.weight.detach(), torch.tensor([[2.0, -1.0]]), atol=1e-3, rtol=0)
 
@@ -152,3 +152,26 @@ def test_no_gpu(line, tmp_path):
         pytest.skip("there is one")
     with pytest.raises(ConfigError, match="no GPU"):
         fit(line(), settings(accelerator="gpu"), tmp_path)
+
+
+def test_a_stage_hears_of_the_next_rows_early(line, tmp_path):
+    stage = line()
+    loss, events = stage.loss, []
+    stage.announce = lambda rows, rng: events.append(("announce", rows, rng))
+
+    def note(module, rows, rng):
+        events.append(("loss", rows, rng))
+        return loss(module, rows, rng)
+
+    stage.loss = note
+    fit(stage, settings(epochs=1, micro_batch=7), tmp_path / "told")
+    kinds = [kind for kind, _, _ in events]
+    assert kinds[:3] == ["announce", "announce", "loss"]
+    announced = [rest for kind, *rest in events if kind == "announce"]
+    asked = [rest for kind, *rest in events if kind == "loss"]
+    assert len(announced) == len(asked) == 12
+    for (rows, rng), (same_rows, same_rng) in zip(announced, asked, strict=True):
+        np.testing.assert_array_equal(rows, same_rows)
+        assert rng is same_rng
+    fit(line(), settings(epochs=1, micro_batch=7), tmp_path / "not")
+    assert losses(tmp_path / "told") == losses(tmp_path / "not")
