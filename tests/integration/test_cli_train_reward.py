@@ -71,24 +71,29 @@ def run(command, *arguments):
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with a store of random vectors, a model trained on it, and settings."""
-    folder = tmp_path_factory.mktemp("reward")
+def write_store(folder, num_photos):
+    """A store of random vectors under the name of the bundled encoder: ten towns, three photos an owner."""
     encoder = Encoder.load(bundled_models()["mini"] / "encoder")
     rng = np.random.default_rng(0)
-    towns = rng.uniform([-60, -180], [60, 180], (10, 2))
-    looks = rng.normal(size=(10, encoder.dim))
-    vectors = looks[np.arange(120) % 10] + 0.3 * rng.normal(size=(120, encoder.dim))
+    town = np.arange(num_photos) % 10
+    vectors = rng.normal(size=(10, encoder.dim))[town] + 0.3 * rng.normal(size=(num_photos, encoder.dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    places = towns[np.arange(120) % 10] + 0.01 * rng.normal(size=(120, 2))
+    places = rng.uniform([-60, -180], [60, 180], (10, 2))[town] + 0.01 * rng.normal(size=(num_photos, 2))
     rows = [
-        {"id": f"p{n}", "lat": lat, "lng": lng, "owner": f"o{n % 40}"} for n, (lat, lng) in enumerate(places)
+        {"id": f"p{n}", "lat": lat, "lng": lng, "owner": f"o{n % (num_photos // 3)}"}
+        for n, (lat, lng) in enumerate(places)
     ]
     kinds = {"image": Modality(encoder.dim, encoder.name)}
-    writer = StoreWriter.open(folder / "store", kinds, "test", resume=False)
-    writer.append(rows, {"image": vectors.astype(np.float16)}, num_items=120, failures=[])
+    writer = StoreWriter.open(folder, kinds, "test", resume=False)
+    writer.append(rows, {"image": vectors.astype(np.float16)}, num_items=num_photos, failures=[])
     writer.finish()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a store, a model trained on it, and settings."""
+    folder = tmp_path_factory.mktemp("reward")
+    write_store(folder / "store", 120)
     (folder / "decoder.toml").write_text(DECODER, encoding="utf-8")
     (folder / "reward.toml").write_text(REWARD, encoding="utf-8")
     torch.set_num_threads(1)
@@ -184,6 +189,31 @@ def test_folds_decode_all_photos(place, tmp_path):
     assert not set(folds[0].owner) & set(folds[1].owner)
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "in 2 folds, each decoded by a decoder trained on the others" in card
+
+
+def test_a_head_that_was_not_trained_on_photos_decodes_all_of_them(place, tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    write_store(tmp_path / "store", 24)
+    arguments = [tmp_path / "store", "--model", folder, "--config", place / "reward.toml"]
+    code, _, stderr = run("reward", *arguments, "--folds", 2)
+    assert code == 2
+    assert "its head mixture was not trained on photos; leave --folds out" in stderr
+    code, _, stderr = run("reward", *arguments)
+    assert code == 0, stderr
+    cases = RewardCases.open(tmp_path / "model.training" / "reward" / "candidates")
+    assert len(cases) == 24
+    assert cases.batch.item_mask.sum(axis=1).max() == 5  # as many neighbors as the mixture reads
+    assert Locator.from_pretrained(folder).reward is not None
+
+
+def test_no_more_photos_are_decoded_than_asked_for(place, tmp_path):
+    folder = shutil.copytree(place / "model", tmp_path / "model")
+    shutil.copytree(place / "model.training" / "neighbors", tmp_path / "model.training" / "neighbors")
+    settings = tmp_path / "few.toml"
+    settings.write_text(REWARD.replace("[candidates]", "[candidates]\nnum_photos = 7"), encoding="utf-8")
+    code, _, stderr = run("reward", place / "store", "--model", folder, "--config", settings)
+    assert code == 0, stderr
+    assert len(RewardCases.open(tmp_path / "model.training" / "reward" / "candidates")) == 7
 
 
 @pytest.mark.parametrize(

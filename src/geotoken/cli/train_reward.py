@@ -15,7 +15,6 @@ from geotoken.cli.train_decoder import (
     BatchSize,
     Epochs,
     LearningRate,
-    Lists,
     Resume,
     Seed,
     Steps,
@@ -25,10 +24,20 @@ from geotoken.cli.train_decoder import (
 if TYPE_CHECKING:
     from geotoken.train.loop import Outcome
 
-_SETTINGS = "Settings"
+_SOURCES, _SETTINGS = "Sources", "Settings"
 
 Model = Annotated[
     Path, typer.Option("--model", metavar="MODEL", help="Model folder, made by geotoken train decoder.")
+]
+Lists = Annotated[
+    Path | None,
+    typer.Option(
+        "--gallery",
+        metavar="FOLDER",
+        help="Gallery and neighbor lists that MODEL was trained with.",
+        show_default="in MODEL.training",
+        rich_help_panel=_SOURCES,
+    ),
 ]
 Folds = Annotated[
     int | None,

@@ -53,6 +53,8 @@ class CandidateOptions:
         ConfigError: A field is out of its range; the message names it.
     """
 
+    num_photos: int = 20_000
+    """Photos decoded, drawn at random where there are more, >= 1."""
     beam_width: int = 5
     """Candidates by beam search, >= 1."""
     num_samples: int = 8
@@ -67,7 +69,8 @@ class CandidateOptions:
     """Fixes samples and draws, >= 0."""
 
     def __post_init__(self) -> None:
-        for name, least in (("beam_width", 1), ("num_samples", 1), ("max_candidates", 1), ("seed", 0)):
+        for name in ("num_photos", "beam_width", "num_samples", "max_candidates", "seed"):
+            least = 0 if name == "seed" else 1
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
         if not 0 < self.epsilon <= 1:

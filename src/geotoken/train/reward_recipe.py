@@ -69,7 +69,9 @@ class OpenedReward:
     """What is read before anything is made."""
 
     artifact: Artifact
-    """The model."""
+    """The model folder."""
+    model: TokenModel
+    """Its head."""
     store: FeatureStore
     """The feature store."""
     cases: StoreCases
@@ -130,14 +132,15 @@ def open_reward(
         raise InputError(f"{store_folder} has no modality image; embed the photos with one of that name")
     check_encoder(store.encoders["image"], model=model, backbone=None)
     decoder = _decoder_settings(artifact)
-    rule = NeighborRule() if decoder is None else decoder.neighbors
+    token_model, num_neighbors = load_head(artifact)
+    read = replace(ModelConfig.compact(), num_neighbors=num_neighbors) if decoder is None else decoder.model
+    rule = NeighborRule(num_neighbors=num_neighbors) if decoder is None else decoder.neighbors
     folder = _training(model) / "neighbors" if gallery is None else gallery
     if decoder is not None:
         _check_gallery(artifact, folder)
     lists = NeighborLists.open(
         prepare_neighbors(store, folder, rule, resume=True, progress=on_list).lists, store, verify=False
     )
-    read = ModelConfig.compact() if decoder is None else decoder.model
     aligned = artifact.folder / ALIGNMENT
     alignment = Alignment.load(aligned) if aligned.is_dir() else None
     cases = StoreCases(store, lists, read, alignment=alignment)
@@ -155,7 +158,7 @@ def open_reward(
             f"--folds trains decoders as {artifact.name} was trained, but its head {artifact.head} was not "
             "trained on photos; leave --folds out"
         )
-    return OpenedReward(artifact, store, cases, decoder, held_out, settings)
+    return OpenedReward(artifact, token_model, store, cases, decoder, held_out, settings)
 
 
 def find_candidates(
@@ -182,7 +185,11 @@ def find_candidates(
     """
     folds, decoder, cases = opened.settings.folds, opened.decoder, opened.cases
 
+    most = -(-opened.settings.candidates.num_photos // max(1, folds.num_folds))
+
     def found(model: TokenModel, rows: Ints, where: Path, source: str) -> RewardCases:
+        drawn = np.random.default_rng(opened.settings.candidates.seed).permutation(rows)[:most]
+        rows = np.sort(drawn)
         return make_cases(
             model,
             CaseEvidence(cases, rows, model.scheme),
@@ -195,9 +202,8 @@ def find_candidates(
         )
 
     if not folds.num_folds or decoder is None:
-        model = load_head(opened.artifact)[0]
         rows = np.flatnonzero(opened.held_out)
-        return found(model, rows, folder / "candidates", _head_hash(opened.artifact))
+        return found(opened.model, rows, folder / "candidates", _head_hash(opened.artifact))
     parts, fold = [], fold_of(cases.owner, folds.num_folds)
     loop = replace(decoder.loop, steps=folds.steps or decoder.loop.steps)
     for number in range(folds.num_folds):

@@ -117,7 +117,7 @@ def test_ranking_adds_what_the_choice_misses(cases):
         )[0]
         for weight in (0.0, 1.0)
     )
-    assert 0 < float(ranked - plain) < 1
+    assert 0 < (ranked - plain).item() < 1
     stage = make_stage(cases, ranking_weight=1.0, ranking_temperature=0.5)
     loss, _ = stage.loss(stage.module, np.arange(8), Draws(0, 0, 0, 8))
     loss.backward()

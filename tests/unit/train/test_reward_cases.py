@@ -126,6 +126,7 @@ def test_evidence_and_truth_must_be_as_many(tiny_mixture, few, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"num_photos": 0}, "num_photos is 0"),
         ({"beam_width": 0}, "beam_width is 0"),
         ({"max_candidates": 0}, "max_candidates is 0"),
         ({"temperatures": (1.0, 0.0)}, "temperature"),
