@@ -38,6 +38,13 @@ KM_PER_DEG = 111.2
 NUM_NEIGHBORS = 12
 EPSILON = 3e-4  # as the pipeline's
 
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "reward": {},
+    "reward_ranking": {"training": {"ranking_weight": 1.0}},
+    "reward_places": {"network": {"places": True}},
+}
+"""Settings that are compared, where they differ from the recipe."""
+
 World = tuple[list[Evidence], np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -125,18 +132,14 @@ def summary(distance_km: np.ndarray, reference_km: np.ndarray) -> dict[str, Any]
 def main() -> None:
     """Train, compare, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=int, default=800, help="photos that give candidates")
-    parser.add_argument("--test", type=int, default=400, help="photos to answer")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--train", type=int, default=400, help="photos that give candidates")
+    parser.add_argument("--test", type=int, default=200, help="photos to answer")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model, _ = load_head(load_artifact("mini"))
-    variants: dict[str, dict[str, dict[str, Any]]] = {
-        "reward": {},
-        "reward_ranking": {"training": {"ranking_weight": 1.0}},
-        "reward_places": {"network": {"places": True}},
-    }
     loop = {"steps": options.steps, "validate_every": 50, "accelerator": "cpu"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -145,8 +148,8 @@ def main() -> None:
         cases = make_cases(model, evidence, (lat, lng, owner), folder / "candidates")
         seconds = time.perf_counter() - start
         rewards, training = {}, {}
-        for variant, flags in variants.items():
-            settings = RewardSettings.resolve(None, {**flags, "loop": loop})
+        for variant in options.variants:
+            settings = RewardSettings.resolve(None, {**VARIANTS[variant], "loop": loop})
             rewards[variant], training[variant] = train(cases, settings, folder / variant)
             print(variant, training[variant], file=sys.stderr)
         distances = answer(model, rewards, make_world(options.test, 2))
