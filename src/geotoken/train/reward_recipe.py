@@ -3,6 +3,7 @@
 Owns which photos may be decoded by whom, and the order; must not know how any step is done.
 """
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -122,8 +123,11 @@ def open_reward(
     Raises:
         ArtifactError: A file is missing or damaged.
         ConfigError: A setting is unknown or impossible.
-        InputError: The store is of another encoder, or has no photo that the model was not trained on.
+        InputError: The store is of another encoder, or has no photo that the model was not trained on; or
+            torchrun started several processes.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("train reward runs in one process; start it without torchrun")
     if not model.is_dir():
         raise InputError(f"there is no model folder {model}; give the one of geotoken train decoder --out")
     artifact = load_artifact(model)

@@ -68,3 +68,9 @@ def test_a_model_must_say_how_it_was_trained(tmp_path, tiny_transformer, monkeyp
         InputError, match=r"has no training\.toml, so which photos it was trained on is not known"
     ):
         open_reward(tmp_path, tiny_transformer)
+
+
+def test_several_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="start it without torchrun"):
+        open_reward(tmp_path, tmp_path)
