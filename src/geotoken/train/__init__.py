@@ -10,5 +10,5 @@ from geotoken.errors import DependencyError
 _missing = [name for name in ("torch", "safetensors", "lightning_fabric") if find_spec(name) is None]
 if _missing:
     raise DependencyError(
-        f"training needs {' and '.join(_missing)}, which is not installed; pip install 'geotoken[train]'"
+        f"training needs what is not installed here ({', '.join(_missing)}); pip install 'geotoken[train]'"
     )

@@ -6,6 +6,7 @@ Owns counting them on a network without memory; must not know stores. Letters: P
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -134,6 +135,7 @@ def make_plan(
     )
 
 
+@lru_cache(maxsize=8)
 def count_row(config: ModelConfig) -> tuple[float, int]:
     """Count one training row.
 

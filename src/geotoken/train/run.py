@@ -4,6 +4,7 @@ Owns this state on the device and in checkpoints, through Lightning Fabric; must
 """
 
 import dataclasses
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -333,6 +334,7 @@ def _fabric(config: LoopConfig) -> Fabric:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("accelerator is gpu, but PyTorch sees no GPU; give cpu or auto")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what was asked for
     fabric = Fabric(
         accelerator=accelerator,
         strategy="ddp" if num_processes > 1 else "auto",

@@ -169,3 +169,14 @@ def test_training_finds_the_places(tmp_path, head):
 def test_ranges(changes, name):
     with pytest.raises(ConfigError, match=name):
         DecoderConfig(**changes)
+
+
+def test_bfloat16_trains_like_float32(tmp_path):
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        loop = LoopConfig(epochs=4, batch_size=32, learning_rate=0.01, accelerator="cpu", precision=precision)
+        stage = make_stage()
+        losses.append(fit(stage, loop, tmp_path / precision).best["loss"])
+        assert all(one.dtype == torch.float32 for one in stage.module.parameters())
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert losses[0] != losses[1]

@@ -1,3 +1,7 @@
+import ast
+import dataclasses
+import inspect
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,10 +11,11 @@ from geotoken.model import ModelConfig
 from geotoken.model.network import GeoTokenModel
 from geotoken.train.decoder import DecoderStage
 from geotoken.train.loop import fit
-from geotoken.train.settings import DecoderSettings
+from geotoken.train.settings import SECTIONS, DecoderSettings
 from training_cases import TINY, NearCases
 
-CONFIGS = Path(__file__).parents[3] / "configs"
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "configs"
 NAMES = ("compact", "paper")
 FLAGS = {
     "model": {**TINY, "level": 4, "modalities": (("image", 4),), "num_neighbors": 4},
@@ -79,3 +84,21 @@ def test_what_must_be_equal_to_resume():
     assert flat["model.width"] == 128
     assert flat["neighbors.same_owner"] is True
     assert not any(name.startswith("loop.") for name in flat)  # the loop looks after its own
+
+
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name != "model"])
+def test_the_tables_of_the_page_are_those_of_the_dataclasses(section):
+    kind = SECTIONS[section]
+    body = ast.parse(inspect.getsource(kind)).body[0].body
+    meanings = {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+    words = {"None": "none", "True": "true", "False": "false"}
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = page.split(f"\n`[{section}]`: ")[1].split("\n\n")[1].splitlines()[2:]
+    assert table == [
+        f"| `{field.name}` | {words.get(str(field.default), field.default)} | {meanings[field.name]} |"
+        for field in dataclasses.fields(kind)
+    ]
