@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from geotoken.train.draws import Draws
 from geotoken.train.loop import fit
 from geotoken.train.reward import RewardStage, RewardTraining, judge_loss, split_owners, thresholds_met
 from geotoken.train.reward_cases import CandidateOptions, RewardCases, make_cases
+from geotoken.train.reward_settings import RewardSettings
 from reward_world import make_world
 
+CONFIGS = Path(__file__).parents[3] / "configs"
 NETWORK = RewardConfig(width=16, num_layers=1, num_heads=2, feed_forward=32, dropout=0.0)
 
 
@@ -43,6 +46,14 @@ def test_it_learns_to_choose_better_than_by_log_probability(cases, tmp_path):
     assert outcome.best["reward"] > outcome.best["log_prob"] + 8
     assert outcome.best["reward"] > outcome.best["posterior"] + 4
     assert outcome.best["reward"] <= outcome.best["best"]
+
+
+def test_the_recipe_trains_two_steps_of_a_tiny_network(cases, tmp_path):
+    tiny = {"width": 8, "num_layers": 1, "num_heads": 2, "feed_forward": 8}
+    flags = {"network": tiny, "loop": {"steps": 2, "accelerator": "cpu"}}
+    settings = RewardSettings.resolve(CONFIGS / "reward.toml", flags)
+    stage = RewardStage(RewardNetwork(settings.network), cases, settings.training)
+    assert fit(stage, settings.loop, tmp_path, settings=settings.flat()).step == 2
 
 
 def test_untrained_it_chooses_as_the_posterior_does(cases):

@@ -1,4 +1,7 @@
+import ast
 import dataclasses
+import inspect
+import itertools
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,22 @@ def test_what_must_be_equal_to_resume_names_every_entry_but_the_loops():
 def test_impossible_folds_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         FoldOptions(**changes)
+
+
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name != "loop"])
+def test_the_tables_of_the_page_are_those_of_the_dataclasses(section):
+    kind = SECTIONS[section]
+    body = ast.parse(inspect.getsource(kind)).body[0].body
+    meanings = {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+    words = {"()": "none", "False": "false"}
+    page = (ROOT / "docs" / "reward.md").read_text(encoding="utf-8")
+    table = page.split(f"\n`[{section}]`: ")[1].split("\n\n")[1].splitlines()[2:]
+    assert table == [
+        f"| `{field.name}` | {words.get(str(field.default), str(field.default).strip('()'))} | "
+        f"{meanings[field.name]} |"
+        for field in dataclasses.fields(kind)
+    ]
