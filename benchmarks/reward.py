@@ -27,11 +27,10 @@ from geotoken.metrics import accuracy
 from geotoken.places import settlements
 from geotoken.protocol import TokenModel
 from geotoken.reward import RewardModel, evidence_places, widen
-from geotoken.reward.network import RewardNetwork, export_reward
+from geotoken.reward.network import export_reward
 from geotoken.selection import select
-from geotoken.train.loop import fit
-from geotoken.train.reward import RewardStage
 from geotoken.train.reward_cases import RewardCases, make_cases
+from geotoken.train.reward_recipe import fit_reward
 from geotoken.train.reward_settings import RewardSettings
 
 KM_PER_DEG = 111.2
@@ -81,12 +80,10 @@ def scatter(rng: np.random.Generator, lat: np.ndarray, lng: np.ndarray) -> tuple
 
 def train(cases: RewardCases, settings: RewardSettings, folder: Path) -> tuple[RewardModel, dict[str, Any]]:
     """Train one reward model and open its graph."""
-    torch.manual_seed(settings.loop.seed)
-    network = RewardNetwork(settings.network)
     start = time.perf_counter()
-    outcome = fit(RewardStage(network, cases, settings.training), settings.loop, folder / "run")
+    outcome, stage = fit_reward(cases, settings, folder)
     seconds = time.perf_counter() - start
-    difference = export_reward(network, folder)
+    difference = export_reward(stage.module, folder)
     facts = {"steps": outcome.step, "best_step": outcome.best_step, "seconds": round(seconds, 1)}
     return RewardModel.load(folder), facts | {"validation": outcome.best, "graph_difference": difference}
 

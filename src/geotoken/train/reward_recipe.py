@@ -4,36 +4,24 @@ Owns which photos may be decoded by whom, and the order; must not know how any s
 """
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from geotoken.alignment import Alignment
-from geotoken.artifact import (
-    ALIGNMENT,
-    CARD_NAME,
-    FORMAT_VERSION,
-    KIND,
-    REWARD,
-    Artifact,
-    load_artifact,
-    load_head,
-)
-from geotoken.errors import ArtifactError, InputError
+from geotoken.artifact import ALIGNMENT, REWARD, Artifact, load_artifact, load_head
+from geotoken.errors import InputError
 from geotoken.features import FeatureStore
-from geotoken.files import write_whole
-from geotoken.gallery.write import put_in_place
-from geotoken.manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from geotoken.manifest import MANIFEST_NAME
 from geotoken.model.config import ModelConfig
 from geotoken.model.network import GeoTokenModel, TorchModel
 from geotoken.protocol import TokenModel
-from geotoken.reward.network import RewardNetwork, export_reward
+from geotoken.reward.network import RewardNetwork
 from geotoken.train.decoder import DecoderStage, owner_hash
 from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.neighbor_lists import NeighborLists
@@ -42,27 +30,13 @@ from geotoken.train.publish import SETTINGS_FILE, check_encoder
 from geotoken.train.recipe import VALIDATION
 from geotoken.train.reward import RewardStage
 from geotoken.train.reward_cases import CaseEvidence, RewardCases, make_cases
+from geotoken.train.reward_publish import add_reward, describe_reward
 from geotoken.train.reward_settings import RewardSettings
 from geotoken.train.settings import DecoderSettings
 from geotoken.train.store_cases import StoreCases
 
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
-
-_HEADING: Final = "## Reward model"
-_CARD: Final = """{heading}
-
-A network of {parameters:,} parameters in `reward/`, for `--select reward`. It was trained on candidates of
-{num_train:,} photos of the feature store `{store}`, {decoded_by}, and validated with
-{num_validation:,} of other owners. Mean share of the thresholds 1, 25, 200, 750 and 2500 km met there, in
-percent, by the candidate chosen by
-
-| reward | log_prob | expected utility under the posterior | who knows the truth |
-| --- | --- | --- | --- |
-| {reward:.1f} | {log_prob:.1f} | {posterior:.1f} | {best:.1f} |
-
-Its step was chosen on the same photos, so the first figure is a little too good.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,17 +224,49 @@ def train_reward(
         ArtifactError: A file is damaged, or a folder cannot be written.
         GeoTokenError: The training failed.
     """
-    settings = opened.settings
+    outcome, stage = fit_reward(cases, opened.settings, folder, resume=resume, on_step=on_step)
+    if not outcome.interrupted:
+        folds = opened.settings.folds.num_folds
+        card = describe_reward(stage, outcome, store=opened.store.folder.name, num_folds=folds)
+        assert isinstance(stage.module, RewardNetwork)
+        add_reward(opened.artifact.folder, stage.module, card=card)
+    return outcome
+
+
+def fit_reward(
+    cases: RewardCases,
+    settings: RewardSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> tuple[Outcome, RewardStage]:
+    """Train a reward model on candidates, wherever they come from.
+
+    Args:
+        cases: Candidates of photos that their decoder was not trained on.
+        settings: Network, loss and loop.
+        folder: Where the settings and the run are kept.
+        resume: Whether to go on with the run that is there.
+        on_step: Called after each logged step.
+
+    Returns:
+        How the training ended, and the stage, whose module holds the best weights.
+
+    Raises:
+        InputError: A run is there and `resume` is not set or its settings differ; or there are too few
+            photos.
+        ArtifactError: A file is damaged, or a folder cannot be written.
+        GeoTokenError: The training failed.
+    """
     torch.manual_seed(settings.loop.seed)
-    network = RewardNetwork(settings.network)
-    stage = RewardStage(network, cases, settings.training)
+    stage = RewardStage(RewardNetwork(settings.network), cases, settings.training)
+    folder.mkdir(parents=True, exist_ok=True)
     settings.save(folder / "settings.toml")
     outcome = fit(
         stage, settings.loop, folder / "run", resume=resume, settings=settings.flat(), on_step=on_step
     )
-    if not outcome.interrupted:
-        add_reward(opened.artifact.folder, network, card=_card(opened, stage, outcome))
-    return outcome
+    return outcome, stage
 
 
 def fold_of(owner: Ints, num_folds: int) -> Ints:
@@ -276,39 +282,6 @@ def fold_of(owner: Ints, num_folds: int) -> Ints:
     distinct, place = np.unique(owner, return_inverse=True)
     order = np.argsort(np.argsort(owner_hash(distinct), kind="stable"))
     return np.asarray((order * num_folds // max(1, len(distinct)))[place])
-
-
-def add_reward(folder: Path, network: RewardNetwork, *, card: str = "") -> float:
-    """Put a reward model into a model folder, in place of an old one, and renew the manifest.
-
-    Args:
-        folder: A whole model folder.
-        network: The trained network.
-        card: What the model card shall say of it, Markdown.
-
-    Returns:
-        The largest difference of a probability between the graph and PyTorch.
-
-    Raises:
-        ArtifactError: If the folder is not a whole model or cannot be written, or graph and network differ.
-    """
-    verify_manifest(folder, KIND, FORMAT_VERSION)
-    path = folder / CARD_NAME
-    try:
-        with tempfile.TemporaryDirectory(prefix=".reward-", dir=folder) as scratch:
-            made = Path(scratch) / REWARD
-            made.mkdir()
-            difference = export_reward(network, made)
-            put_in_place(made, folder / REWARD)
-        if card:
-            before = path.read_text(encoding="utf-8").partition(_HEADING)[0].rstrip()
-            write_whole(path, f"{before}\n\n{card}".encode())
-        write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write to {folder} ({error.strerror or error}); check permissions"
-        ) from error
-    return difference
 
 
 def _training(model: Path) -> Path:
@@ -360,19 +333,3 @@ def _head_hash(artifact: Artifact) -> str:
     files = artifact.manifest["files"]
     inside = sorted(name for name in files if name.startswith(f"{artifact.head}/"))
     return " ".join(f"{name}:{files[name]['sha256']}" for name in inside)
-
-
-def _card(opened: OpenedReward, stage: RewardStage, outcome: Outcome) -> str:
-    folds = opened.settings.folds.num_folds
-    decoded_by = "on which the model was not trained"
-    if folds:
-        decoded_by = f"in {folds} folds, each decoded by a decoder trained on the others"
-    return _CARD.format(
-        heading=_HEADING,
-        parameters=sum(one.numel() for one in stage.module.parameters()),
-        num_train=stage.num_rows,
-        num_validation=len(stage.validation_rows),
-        store=opened.store.folder.name,
-        decoded_by=decoded_by,
-        **{name: outcome.best[name] for name in ("reward", "log_prob", "posterior", "best")},
-    )

@@ -1,28 +1,12 @@
 """What the steps share; the steps in order are run by tests/integration/test_cli_train_reward.py."""
 
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
-from geotoken.artifact import load_artifact
-from geotoken.errors import ArtifactError, InputError
-from geotoken.reward import RewardConfig, RewardModel
-from geotoken.reward.network import RewardNetwork
-from geotoken.train.reward_recipe import add_reward, fold_of, open_reward, work_folder
-
-
-@pytest.fixture
-def folder(tmp_path, tiny_model):
-    return shutil.copytree(tiny_model, tmp_path / "model")
-
-
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    return RewardNetwork(RewardConfig(width=16, num_layers=1, num_heads=2, feed_forward=16))
+from geotoken.errors import InputError
+from geotoken.train.reward_recipe import fold_of, open_reward, work_folder
 
 
 def test_folds_part_no_owner_and_are_as_big_as_can_be():
@@ -32,28 +16,6 @@ def test_folds_part_no_owner_and_are_as_big_as_can_be():
         assert not set(owner[fold == number]) & set(owner[fold != number])
         assert len(set(owner[fold == number])) in (12, 13)
     np.testing.assert_array_equal(fold_of(owner[::-1], 4), fold[::-1])
-
-
-def test_a_reward_model_is_added_replaced_and_described(folder, network):
-    assert add_reward(folder, network, card="## Reward model\n\nFirst.\n") < 1e-5
-    assert load_artifact(folder).manifest["files"].keys() >= {"reward/reward.onnx", "reward/reward.json"}
-    first = (folder / "reward" / "reward.onnx").read_bytes()
-    with torch.no_grad():
-        network.head.bias += 1
-    add_reward(folder, network, card="## Reward model\n\nSecond.\n")
-    load_artifact(folder)
-    assert (folder / "reward" / "reward.onnx").read_bytes() != first
-    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert card == "# tiny\n\n## Reward model\n\nSecond.\n"
-    assert sorted(one.name for one in folder.iterdir() if one.name.startswith(".")) == []
-    assert RewardModel.load(folder / "reward").config == network.config
-
-
-def test_a_damaged_model_gets_none(folder, network):
-    (folder / "config.json").write_text("{}")
-    with pytest.raises(ArtifactError, match=r"config\.json"):
-        add_reward(folder, network)
-    assert not (folder / "reward").exists()
 
 
 def test_the_run_lies_beside_the_model(tmp_path):
