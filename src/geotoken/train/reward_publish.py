@@ -55,8 +55,9 @@ def add_reward(folder: Path, network: RewardNetwork, *, card: str = "") -> float
             difference = export_reward(network, made)
             put_in_place(made, folder / REWARD)
         if card:
-            before = path.read_text(encoding="utf-8").partition(_HEADING)[0].rstrip()
-            write_whole(path, f"{before}\n\n{card}".encode())
+            before, _, old = path.read_text(encoding="utf-8").partition(_HEADING)
+            after = old.partition("\n## ")
+            write_whole(path, f"{before.rstrip()}\n\n{card}{''.join(after[1:])}".encode())
         write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
     except OSError as error:
         raise ArtifactError(

@@ -7,6 +7,7 @@ import torch
 
 from geotoken.artifact import load_artifact
 from geotoken.errors import ArtifactError
+from geotoken.manifest import write_manifest
 from geotoken.reward import RewardConfig, RewardModel
 from geotoken.reward.network import RewardNetwork
 from geotoken.train.reward_publish import add_reward, describe_reward
@@ -34,6 +35,12 @@ def test_a_reward_model_is_added_replaced_and_described(folder, network):
     assert (folder / "reward" / "reward.onnx").read_bytes() != first
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card == "# tiny\n\n## Reward model\n\nSecond.\n"
+    path = folder / "MODEL_CARD.md"
+    path.write_text(f"{card}\n## Thanks\n\nTo all.\n", encoding="utf-8")
+    write_manifest(folder, kind="geotoken-model", format_version=1)
+    add_reward(folder, network, card="## Reward model\n\nThird.\n")
+    card = path.read_text(encoding="utf-8")
+    assert card == "# tiny\n\n## Reward model\n\nThird.\n\n## Thanks\n\nTo all.\n"
     assert sorted(one.name for one in folder.iterdir() if one.name.startswith(".")) == []
     assert RewardModel.load(folder / "reward").config == network.config
 
