@@ -6,7 +6,7 @@ VENV ?= .venv
 PACKAGE ?= .
 PHOTO ?= examples/himeji-castle.jpg
 WORKERS ?= 2
-BENCHMARKS ?= cells regions gallery posterior locate decode decode_memory decode_growth
+BENCHMARKS ?= cells regions gallery posterior locate decode decode_memory decode_growth training
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')

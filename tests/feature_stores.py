@@ -49,7 +49,9 @@ def make_store(folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train",
     return FeatureStore.open(folder)
 
 
-def make_located_store(folder, num_rows=2400, *, dim=24, num_towns=60, noise=0.05, seed=0, **columns):
+def make_located_store(
+    folder, num_rows=2400, *, dim=24, num_towns=60, noise=0.05, seed=0, encoder="enc-image"
+):
     """A store where vectors tell places: a random projection of waves over the sphere; returns it opened.
 
     Photos lie within some km of towns; each town has several owners.
@@ -64,10 +66,8 @@ def make_located_store(folder, num_rows=2400, *, dim=24, num_towns=60, noise=0.0
     vectors = waves @ rng.normal(size=(waves.shape[1], dim)) / 5 + noise * rng.normal(size=(num_rows, dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     owner = [f"o{one}-{number % 4}" for one, number in zip(town, rng.integers(0, 4, num_rows), strict=True)]
-    writer = StoreWriter.open(folder, {"image": Modality(dim, "enc-image")}, "f", resume=False)
-    rows = [
-        {"id": f"p{i}", "lat": lat[i], "lng": lng[i], "owner": owner[i], **columns} for i in range(num_rows)
-    ]
+    writer = StoreWriter.open(folder, {"image": Modality(dim, encoder)}, "f", resume=False)
+    rows = [{"id": f"p{i}", "lat": lat[i], "lng": lng[i], "owner": owner[i]} for i in range(num_rows)]
     writer.append(rows, {"image": vectors.astype(np.float16)}, num_items=num_rows, failures=[])
     writer.finish()
     return FeatureStore.open(folder)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.artifact import (
+    ALIGNMENT,
     CARD_NAME,
     GEOCLIP,
     KIND,
@@ -158,6 +159,7 @@ def _assemble(
             dim=parts.location_encoder.dim,
         )
         _write_mixture(temporary / "mixture", parts.logit_scale)
+        _write_alignment(temporary / ALIGNMENT, parts, encoder_name)
         card = _CARD.format(
             num_points=len(points),
             backbone=source,
@@ -237,6 +239,30 @@ def _pieces(
         yield vectors, GalleryTable.from_rows(rows)
         if progress is not None:
             progress(start + len(places), len(points))
+
+
+def _write_alignment(folder: Path, parts: "GeoClip", encoder_name: str) -> None:
+    """GeoCLIP's location encoder; the photos' vectors have been through its image head already."""
+    import torch
+
+    from geotoken.alignment import AlignmentConfig
+    from geotoken.alignment.network import AlignmentNetwork, save_alignment
+
+    encoder = parts.location_encoder
+    network = AlignmentNetwork(
+        AlignmentConfig(
+            image_encoder=encoder_name,
+            image_dim=encoder.dim,
+            dim=encoder.dim,
+            hidden=None,
+            text="none",
+            **encoder.shape,
+        )
+    )
+    network.location_encoder.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        network.log_scales["location"].fill_(float(np.log(parts.logit_scale)))
+    save_alignment(network, folder)
 
 
 def _write_mixture(folder: Path, logit_scale: float) -> None:

@@ -182,3 +182,30 @@ def test_another_encoder_is_refused(place, tmp_path):
     assert code == 2
     assert "the store was made with the encoder other, not" in stderr
     assert sorted(os.listdir(tmp_path)) == ["store"]
+
+
+def test_with_an_alignment_the_model_reads_its_vectors(trained, place, examples):
+    from geotoken.alignment import AlignmentConfig
+    from geotoken.alignment.network import AlignmentNetwork, save_alignment
+
+    encoder = Encoder.load(bundled_models()["mini"] / "encoder")
+    size = {"dim": 8, "text_dim": 5, "hidden": (12,), "num_frequencies": 16, "width": 20}
+    config = AlignmentConfig(
+        image_encoder=encoder.name, image_dim=encoder.dim, num_buckets=64, bucket_width=4, **size
+    )
+    save_alignment(AlignmentNetwork(config).eval(), place / "align")
+    arguments = [
+        place / "store",
+        "--align",
+        place / "align",
+        "--gallery",
+        place / "model.training" / "neighbors",
+    ]
+    out = place / "aligned"
+    code, _, stderr = run(*arguments, "--out", out, "--config", place / "tiny.toml", "--epochs", 1)
+    assert code == 0, stderr
+    sections = read_sections(out / "training.toml", SECTIONS)
+    assert sections["model"]["modalities"] == [["image", 384], ["location", 8], ["text", 5]]
+    assert not (place / "aligned.training" / "neighbors").exists()
+    answer = Locator.from_pretrained(out).locate(examples / "himeji-castle.jpg", select="similarity")
+    assert -90 <= answer.lat <= 90

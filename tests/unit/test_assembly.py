@@ -17,6 +17,7 @@ from geotoken.backbones.network import GeoClip, LocationEncoder, ProjectionHead 
 from geotoken.errors import ArtifactError, InputError  # noqa: E402
 from geotoken.evidence import Evidence  # noqa: E402
 from geotoken.gallery import Gallery  # noqa: E402
+from geotoken.images.read import read  # noqa: E402
 from geotoken.mixture.weights import weigh  # noqa: E402
 from geotoken.pipeline import Locator  # noqa: E402
 
@@ -74,6 +75,16 @@ def test_the_model_by_its_name_locates_photos(clip, small_parts, examples, tmp_p
         answer = locator.locate(photo, **options)
         assert len(answer.neighbors) == assembly.NUM_NEIGHBORS
         assert np.isfinite([answer.lat, answer.lng]).all()
+    alignment = locator.alignment
+    assert alignment.config.modalities == {"location": 24}
+    np.testing.assert_allclose(
+        alignment.embed_places(*points.T), gallery.vectors, atol=2e-4
+    )  # float32 phases
+    answer = locator.locate(photo, select="similarity", decoder="sample", num_samples=8)
+    vector = locator.encoder.embed([read(photo, min_side=locator.encoder.min_side).pixels])[0]
+    scores = alignment.embed_places(answer.candidates.lat, answer.candidates.lng) @ vector
+    best = int(np.argmax(scores))
+    assert (answer.lat, answer.lng) == (answer.candidates.lat[best], answer.candidates.lng[best])
     card = artifact.card()
     assert "geoclip==1.3.0" in card
     assert "Not measured" in card

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from geotoken.errors import ArtifactError, reason_of
 from geotoken.files import read_regular
 
-_MAX_BYTES = 4 << 30
 _MAX_HEADER = 1 << 20
 
 
@@ -31,16 +30,13 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         ArtifactError: It is missing, damaged, or holds something else.
     """
     try:
-        content = read_regular(path, _MAX_BYTES)
+        content = read_regular(path, path.stat().st_size)  # no larger buffer than needed
         (length,) = struct.unpack("<Q", content[:8])
         if length > min(_MAX_HEADER, len(content) - 8):
             length = 0  # which is no JSON
         entries = json.loads(content[8 : 8 + length])
-        arrays = {
-            name: _array(content[8 + length :], entry)
-            for name, entry in entries.items()
-            if name != "__metadata__"
-        }
+        data = memoryview(content)[8 + length :]
+        arrays = {name: _array(data, entry) for name, entry in entries.items() if name != "__metadata__"}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error, RecursionError) as error:
         raise ArtifactError(
             f"{path} does not hold weights ({reason_of(error)}); train or fetch it again"
@@ -51,7 +47,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-def _array(data: bytes, entry: Any) -> NDArray[np.float32]:
+def _array(data: memoryview, entry: Any) -> NDArray[np.float32]:
     """One array.
 
     Raises:

@@ -3,20 +3,18 @@
 Owns its flags and messages; must not know what is learnt, or how.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geotoken.cli.errors import INTERRUPTED, exit_codes
+from geotoken.cli.errors import exit_codes
 from geotoken.cli.options import Debug, Json, Offline
+from geotoken.cli.train_progress import check_whole, training_progress
 
 if TYPE_CHECKING:
-    from geotoken.cli.terminal import ProgressBar
     from geotoken.train.align_run import AlignPlan
-    from geotoken.train.loop import Outcome, StepReport
+    from geotoken.train.loop import Outcome
 
 
 def align(
@@ -84,11 +82,9 @@ def align(
     """Stage 1: photos, places and names of places learn to share a space. Needs the extra train.
 
     The result turns the vector of a photo into one to compare with places, and one to compare with texts.
-
-    Raises:
-        typer.Exit: If it was interrupted.
     """
     with exit_codes(debug):
+        from geotoken.cli.terminal import ProgressBar
         from geotoken.train.align_run import check_out, plan, prepare, train_align
         from geotoken.train.losses import process_number
 
@@ -96,7 +92,7 @@ def align(
         loop["learning_rate"] = learning_rate
         if not dry_run:
             check_out(out, resume=resume)
-        with _bar("Reading") as bar:
+        with ProgressBar("Naming places") as bar:
             stage, settings = prepare(
                 store,
                 config,
@@ -109,33 +105,18 @@ def align(
         if dry_run:
             _print_plan(plan(stage, settings), json)
             return
-        with _bar("Training") as bar:
-
-            def show(report: "StepReport") -> None:
-                bar.set(report.step, report.num_steps)
-
+        with training_progress() as show:
             outcome = train_align(stage, settings, out, resume=resume, on_step=show)
+        check_whole(outcome)
         if process_number() == 0:
             _print_outcome(outcome, out, json)
-        if outcome.interrupted:
-            raise typer.Exit(INTERRUPTED)
-
-
-@contextmanager
-def _bar(label: str) -> "Iterator[ProgressBar]":
-    from geotoken.cli.terminal import ProgressBar
-
-    with ProgressBar(label) as bar:
-        yield bar
 
 
 def _print_outcome(outcome: "Outcome", out: Path, as_json: bool) -> None:
-    from geotoken import words
     from geotoken.cli.terminal import print_facts, print_json
 
     facts: dict[str, Any] = {
         "folder": str(out),
-        "interrupted": outcome.interrupted,
         "steps": outcome.step,
         "best_step": outcome.best_step,
         "rows_per_s": round(outcome.rows_per_s, 1),
@@ -143,11 +124,6 @@ def _print_outcome(outcome: "Outcome", out: Path, as_json: bool) -> None:
     }
     if as_json:
         print_json(facts)
-        return
-    if outcome.interrupted:
-        print(
-            words.printable(f"stopped after {outcome.step} steps; go on with the same command and --resume")
-        )
         return
     best = outcome.best
     print_facts(

@@ -24,6 +24,7 @@ from geotoken.train.decoder import owner_hash
 from geotoken.train.draws import Draws
 from geotoken.train.losses import gather, process_number, symmetric_info_nce
 from geotoken.train.neighbors import TEST, TRAIN
+from geotoken.train.recipe import VALIDATION
 from geotoken.train.store_cases import owner_codes
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ class AlignConfig:
     text_weight: float = 1.0
     """Weight of the loss of texts beside 1 for that of places, > 0."""
     validation_share: float = 0.02
-    """Share of owners whose photos are not trained on, in (0, 1)."""
+    """Share of owners whose photos are not trained on, in (0, 1), in a store without the split "val"."""
     validation_rows: int = 4096
     """Photos of a validation at most, >= 2."""
     gallery_rows: int = 20_000
@@ -121,9 +122,10 @@ class AlignStage:
     def __init__(
         self, network: AlignmentNetwork, store: FeatureStore, texts: TextInputs | None, config: AlignConfig
     ) -> None:
-        """Split the photos of a store by owner.
+        """Take photos to train on and others to validate with.
 
-        Rows of the split "train" are used if there are such; else all but those of "test".
+        Trained on are rows of the split "train", if there are such, else all but those of "test". Validated
+        with are those of "val"; without such a split, the photos of some owners are held out.
 
         Args:
             network: The network, as it is to begin with.
@@ -139,14 +141,18 @@ class AlignStage:
         self.texts = texts
         self.config = config
         rows = training_rows(store)
-        held_out = owner_hash(owner_codes(store, rows)) < config.validation_share
-        self.train_rows = rows[~held_out]
-        """Rows of the store that are trained on, shape (N,)."""
-        self.validation_rows = spaced(rows[held_out], config.validation_rows)
-        """Rows of the store to validate with."""
+        if VALIDATION in store.splits:
+            held_out = store.rows_of(VALIDATION)
+            self.train_rows = np.setdiff1d(rows, held_out)
+        else:
+            is_held_out = owner_hash(owner_codes(store, rows)) < config.validation_share
+            self.train_rows, held_out = rows[~is_held_out], rows[is_held_out]
+        self.validation_rows = spaced(held_out, config.validation_rows)
+        """Rows of the store to validate with, shape (V,); those trained on are `train_rows`, shape (N,)."""
         if len(self.train_rows) < 2 or len(self.validation_rows) < 2:
             raise InputError(
-                f"of {len(rows)} photos {int(held_out.sum())} are for validation; both parts need two: "
+                f"{len(self.train_rows)} photos are to train on and {len(held_out)} to validate with; both "
+                "need two: "
                 f"change validation_share {config.validation_share:g}, or give photos of more owners"
             )
 
@@ -179,7 +185,7 @@ class AlignStage:
         first = process_number() * len(mine)
         queue = self._queue(everyone)
         found = self._forward(module, mine, queue, device)
-        return self._compare(found, mine, everyone, first, queue)
+        return self._compare(found, mine, everyone, first=first, queue=queue)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Judge the network on the photos of held-out owners.
@@ -200,7 +206,7 @@ class AlignStage:
         for start, stop in pairwise(bounds):
             part, nothing = rows[start:stop], np.empty((0, 2))
             found = self._forward(module, part, nothing, device)
-            losses.append(self._compare(found, part, part, 0, nothing)[0].item())
+            losses.append(self._compare(found, part, part, queue=nothing, alone=True)[0].item())
             weights.append(len(part))
         lat, lng = self.store.lat[rows], self.store.lng[rows]
         gallery = spaced(self.train_rows, self.config.gallery_rows)
@@ -257,7 +263,14 @@ class AlignStage:
         return found
 
     def _compare(
-        self, found: dict[str, Tensor], mine: Ints, everyone: Ints, first: int, queue: Floats
+        self,
+        found: dict[str, Tensor],
+        mine: Ints,
+        everyone: Ints,
+        *,
+        queue: Floats,
+        first: int = 0,
+        alone: bool = False,
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """The loss of what `_forward` gave, and its parts."""
         device = found["places"].device
@@ -276,6 +289,7 @@ class AlignStage:
             first=first,
             ignored=torch.from_numpy(right).to(device),
             more_b=found["places"][len(mine) :],
+            alone=alone,
         )
         parts: dict[str, float | Tensor] = {"location": location.detach()}
         parts["scale"] = found["scale_location"].detach()
@@ -289,6 +303,7 @@ class AlignStage:
                 found["scale_text"],
                 first=first,
                 ignored=torch.from_numpy(codes[:, level, None] == all_codes[:, level]).to(device),
+                alone=alone,
             )
             for level in range(codes.shape[1])
         ]

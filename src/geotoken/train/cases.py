@@ -33,7 +33,7 @@ class Cases(Protocol):
         ...
 
     def evidence(self, rows: Ints, rng: np.random.Generator | None) -> EvidenceBatch:
-        """Evidence about some of the photos.
+        """Evidence about some of the photos; training asks from a thread of its own.
 
         Args:
             rows: Numbers of B cases, shape (B,), each 0..N - 1.

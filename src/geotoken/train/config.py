@@ -64,7 +64,7 @@ class LoopConfig:
     weight_decay: float = 0.01
     """Weight decay of AdamW, >= 0."""
     warmup_steps: int = 0
-    """Steps in which the learning rate rises linearly to its highest."""
+    """Steps in which the learning rate rises linearly to its highest; at most a fifth of all steps."""
     schedule: str = "cosine"
     """Learning rate after the warm-up: constant, cosine (to 0 at the end) or exponential (by epoch)."""
     decay: float = 0.9

@@ -199,9 +199,8 @@ def _train(
         if validated or (config.save_every and run.step % config.save_every == 0):
             run.save()
             saved = run.step
-        if logged or run.num_processes == 1:
-            stopped.number = run.greatest(stopped.number)
-        if stopped.number and (logged or run.num_processes == 1):
+        if (logged or run.num_processes == 1) and run.in_any(stopped.number > 0):
+            stopped.number = stopped.number or signal.SIGTERM  # another process was told
             break
     if saved < run.step:
         run.save()

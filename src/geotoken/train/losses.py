@@ -44,6 +44,7 @@ def symmetric_info_nce(
     first: int = 0,
     ignored: Tensor | None = None,
     more_b: Tensor | None = None,
+    alone: bool = False,
 ) -> Tensor:
     """Find each vector's partner in both directions, among the pairs of all processes.
 
@@ -58,12 +59,13 @@ def symmetric_info_nce(
         ignored: Pairs that must not count as wrong, shape (B, M) for M pairs of all processes, or
             (B, M + Q) with those of `more_b`.
         more_b: Further vectors that are nobody's partner, shape (Q, D).
+        alone: Whether only the pairs of this process count, as where each validates for itself.
 
     Returns:
         The mean of both directions in nats, shape ().
     """
     targets = torch.arange(first, first + len(a), device=a.device)
-    all_a, all_b = gather(a), gather(b)
+    all_a, all_b = (a, b) if alone else (gather(a), gather(b))
     num_pairs = len(all_a)
     keys = all_b if more_b is None else torch.cat([all_b, more_b])
     forth = info_nce(a, keys, targets, scale, ignored)

@@ -190,13 +190,11 @@ class Run:
         assert isinstance(reduced, Tensor)
         return reduced
 
-    def greatest(self, number: int) -> int:
-        """The greatest of the numbers that the processes give."""
+    def in_any(self, flag: bool) -> bool:
+        """Whether the flag is set in some process."""
         if self.num_processes == 1:
-            return number
-        gathered = self._fabric.all_gather(torch.tensor(number, device=self.device))
-        assert isinstance(gathered, Tensor)
-        return int(gathered.max())
+            return flag
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def judge(self, validate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
         """Validate the weights that would be published, in the first process."""
@@ -300,10 +298,11 @@ def learning_rate(config: LoopConfig, step: int, num_steps: int, num_rows: int) 
     Returns:
         The rate.
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+    warmup_steps = min(config.warmup_steps, num_steps // 5)
+    if step < warmup_steps:
+        return config.learning_rate * (step + 1) / warmup_steps
     if config.schedule == "cosine":
-        done = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
+        done = (step - warmup_steps) / max(1, num_steps - warmup_steps)
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "exponential":
         return float(config.learning_rate * config.decay ** (step * config.batch_size // num_rows))

@@ -1,10 +1,11 @@
+import re
 import signal
 
 import pytest
 
 from geotoken.cli.errors import Terminated
 from geotoken.cli.train_progress import check_whole, training_progress
-from geotoken.train.loop import Outcome
+from geotoken.train.loop import Outcome, StepReport
 
 
 def outcome(number):
@@ -35,3 +36,14 @@ def test_other_processes_are_silent(capsys, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         check_whole(outcome(signal.SIGINT))
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_is_shown_loss_and_speed(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    report = StepReport(step=5, num_steps=10, loss=1.25, rows_per_s=3456.7, validation=0.75)
+    with training_progress() as show:
+        show(report)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    for text in ("5/10", "loss 1.250, best validation 0.750", "3,457 rows/s"):
+        assert text in shown

@@ -49,6 +49,14 @@ def test_rows_are_those_of_the_split_for_training(tmp_path, store):
     np.testing.assert_array_equal(training_rows(store), np.arange(300))
 
 
+def test_a_split_for_validation_is_used(tmp_path):
+    mixed = make_store(tmp_path / "mixed", 60)
+    config = AlignmentConfig(image_encoder="enc-image", image_dim=8, text="none")
+    stage = AlignStage(AlignmentNetwork(config), mixed, None, AlignConfig())
+    np.testing.assert_array_equal(stage.train_rows, mixed.rows_of("train"))
+    np.testing.assert_array_equal(stage.validation_rows, mixed.rows_of("val"))
+
+
 @pytest.mark.parametrize("style", ["levels", "sentence", "none"])
 def test_the_loss_is_that_of_a_plain_loop(make_stage, store, style):
     stage = make_stage(style, false_negative_km=3.0, text_weight=0.5)
@@ -191,5 +199,5 @@ def test_what_is_impossible_is_refused(changes, message):
 
 
 def test_a_store_without_owners_to_hold_out_is_refused(make_stage):
-    with pytest.raises(InputError, match="of 300 photos 300 are for validation"):
+    with pytest.raises(InputError, match="0 photos are to train on and 300 to validate with"):
         make_stage(validation_share=1 - 1e-12)

@@ -74,6 +74,9 @@ def _share(rank, port, folder):
     )
     loss.backward()
     assert gather(torch.tensor([rank])).tolist() == [0, 1]
+    alone = symmetric_info_nce(a, b, torch.tensor(6.0).double(), alone=True)
+    expected = loop(a.tolist(), b.tolist(), 6.0, [[False] * 4] * 4, [])
+    assert alone.item() == pytest.approx(expected, rel=1e-12)
     np.savez(folder / f"{rank}.npz", loss=loss.item(), gradient=weight.grad.numpy())
     torch.distributed.destroy_process_group()
 

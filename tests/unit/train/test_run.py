@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -29,14 +30,14 @@ def test_a_batch_that_cannot_be_divided(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        ("constant", [0.05, 0.1, 0.1, 0.1, 0.1, 0.1]),
-        ("exponential", [0.05, 0.1, 0.1, 0.05, 0.05, 0.025]),
-        ("cosine", [0.05, 0.1, 0.1, 0.085355339, 0.05, 0.014644661]),
+        ("constant", [0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        ("exponential", [0.05, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125]),
+        ("cosine", [0.05, 0.1, *(0.05 + 0.05 * np.cos(np.pi * np.arange(8) / 8))]),
     ],
 )
 def test_schedules(schedule, expected):
     config = LoopConfig(learning_rate=0.1, warmup_steps=2, schedule=schedule, batch_size=10, decay=0.5)
-    rates = [learning_rate(config, step, 6, 25) for step in range(6)]
+    rates = [learning_rate(config, step, 10, 25) for step in range(10)]
     assert rates == pytest.approx(expected)
 
 
@@ -74,3 +75,8 @@ def test_the_best_is_noted(tmp_path):
     run.note(Best(3, {"loss": float("nan")}))
     assert run.exhausted
     assert run.best.step == 1
+
+
+def test_a_short_run_warms_up_for_a_fifth_of_it():
+    config = LoopConfig(learning_rate=1.0, warmup_steps=200, schedule="constant")
+    assert [learning_rate(config, step, 10, 25) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]

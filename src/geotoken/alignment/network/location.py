@@ -5,7 +5,7 @@ Owns the map and the layers; must not know images, or where weights come from.
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,12 @@ class LocationEncoder(nn.Module):
         """
         super().__init__()
         self.dim = dim
+        self.shape: dict[str, Any] = {
+            "scales": tuple(scales),
+            "num_frequencies": num_frequencies,
+            "width": width,
+            "num_hidden": num_hidden,
+        }
         self.branches = nn.ModuleList()
         for scale in scales:
             layers: list[nn.Module] = [FourierFeatures(scale, num_frequencies)]
