@@ -177,8 +177,10 @@ def prepare(
 
             shown = _named(progress, "Encoding texts")
             vectors = encode_texts(text_encoder, told.texts, offline=offline, progress=shown)
+            folder = Path(text_encoder)
+            name = folder.resolve().name if folder.is_dir() else text_encoder
             network_config = dataclasses.replace(
-                settings.network, text_encoder=text_encoder, text_encoder_dim=vectors.shape[1]
+                settings.network, text_encoder=name, text_encoder_dim=vectors.shape[1]
             )
             settings = dataclasses.replace(settings, network=network_config)
         texts = TextInputs(told, settings.network.num_buckets, vectors)
