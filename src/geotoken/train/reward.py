@@ -144,7 +144,7 @@ class RewardStage:
             logits = module(self._tensors(batch, device)).double().cpu()
             present = torch.from_numpy(batch.mask)
             losses.append(len(rows) * float(judge_loss(logits, torch.from_numpy(met), present)))
-            utility = met.mean(axis=-1)
+            utility = met.mean(axis=-1, dtype=np.float64)
             scores = {
                 "reward": torch.sigmoid(logits).mean(dim=-1).numpy(),
                 "log_prob": batch.log_prob,
