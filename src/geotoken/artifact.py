@@ -3,7 +3,8 @@
 Owns names, layout and verification; must not know how the parts work together.
 
 A model is a folder with `config.json`, `manifest.json` (sha256 of each file), `MODEL_CARD.md`, the folders
-`encoder` and `gallery`, and one for each of its heads, `mixture` or `transformer`. It may have `align`.
+`encoder` and `gallery`, and one for each of its heads, `mixture` or `transformer`. It may have `align` and
+`reward`.
 """
 
 import json
@@ -33,6 +34,8 @@ GEOCLIP: Final = "geoclip"
 """Name of the model that `geotoken.assembly` makes on this machine."""
 ALIGNMENT: Final = "align"
 """Folder of a model's alignment, if it has one."""
+REWARD: Final = "reward"
+"""Folder of a model's reward model, if it has one."""
 HEADS: Final = ("mixture", "transformer")
 """Evidence models that this version can run; each has a folder of its name in a model."""
 

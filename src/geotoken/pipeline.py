@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.alignment import Alignment
-from geotoken.artifact import ALIGNMENT, load_artifact, load_head
+from geotoken.artifact import ALIGNMENT, REWARD, load_artifact, load_head
 from geotoken.backbones import load_encoder
 from geotoken.decoding import (
     Candidates,
@@ -37,6 +37,7 @@ from geotoken.places import nearest
 from geotoken.prediction import Prediction
 from geotoken.protocol import Memory, TokenModel
 from geotoken.regions import Region
+from geotoken.reward import RewardModel, evidence_places, widen
 from geotoken.selection import METHODS, SCORED, Utility, mixed_thresholds, select, weighted_thresholds
 from geotoken.vectors import VectorSource, check_modalities, modalities_of
 from geotoken.words import DOUBTFUL, percent
@@ -93,6 +94,7 @@ class Locator:
         num_neighbors: int,
         utility: Utility = mixed_thresholds,
         alignment: Alignment | None = None,
+        reward: RewardModel | None = None,
         name: str,
     ) -> None:
         gallery.check_encoder(encoder.name, encoder.dim)
@@ -105,6 +107,7 @@ class Locator:
         self.num_neighbors = num_neighbors
         self.utility = utility
         self.alignment = alignment
+        self.reward = reward
         self.name = name
         self._vectors = VectorSource(gallery, alignment, modalities_of(model))
 
@@ -139,7 +142,7 @@ class Locator:
         """
         artifact = load_artifact(model, offline=offline)
         token_model, num_neighbors = load_head(artifact, head, num_threads)
-        aligned = artifact.folder / ALIGNMENT
+        aligned, judged = artifact.folder / ALIGNMENT, artifact.folder / REWARD
         return cls(
             encoder=load_encoder(artifact.folder / "encoder", num_threads=num_threads),
             gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
@@ -147,6 +150,7 @@ class Locator:
             num_neighbors=num_neighbors,
             utility=weighted_thresholds(artifact.threshold_weights),
             alignment=Alignment.load(aligned) if aligned.is_dir() else None,
+            reward=RewardModel.load(judged, num_threads) if judged.is_dir() else None,
             name=artifact.name,
         )
 
@@ -159,11 +163,15 @@ class Locator:
         Raises:
             InputError: The selection method needs a part that the model lacks.
         """
-        if options.select == "similarity" and self.alignment is None:
-            others = ", ".join(method for method in METHODS if method not in SCORED)
+        parts = {"similarity": (self.alignment, "an alignment"), "reward": (self.reward, "a reward model")}
+        part, needed = parts.get(options.select, (self, ""))
+        if part is None:
+            has = [method for method, (part, _) in parts.items() if part is not None]
+            others = ", ".join([*(method for method in METHODS if method not in SCORED), *has])
+            command = "align" if options.select == "similarity" else "reward"
             raise InputError(
-                f"select (--select) 'similarity' needs an alignment, and the model {self.name} has none; "
-                f"choose one of {others}, or take a model with one (geotoken train align)"
+                f"select (--select) {options.select!r} needs {needed}, and the model {self.name} has none; "
+                f"choose one of {others}, or take a model with one (geotoken train {command})"
             )
 
     def locate(self, photo: PhotoSource, **options: Any) -> Prediction:
@@ -328,18 +336,20 @@ class Locator:
         candidates = decode(model, memory, options.decoding)[0]
         if isinstance(model, RegionModel):
             candidates = model.place(candidates, whole)
-        points = (
-            np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
-            np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
-        )
+        points = evidence_places(evidence)
+        utility = options.utility or self.utility
+        judged, scores = candidates, self._similarity(options.select, candidates, vectors)
+        if options.select == "reward" and self.reward is not None:
+            judged, proposals = widen(model, memory, whole, candidates, points, options.within)
+            scores = self.reward.score(evidence, proposals, utility)
         chosen = select(
             options.select,
-            candidates,
+            judged,
             whole,
-            utility=options.utility or self.utility,
+            utility=utility,
             extra=points,
             region=options.within,
-            scores=self._scores(options.select, candidates, vectors),
+            scores=scores,
         )
         tokens = self.model.scheme.encode(chosen.lat, chosen.lng)
         levels = self._levels(tokens, score_prefixes(model, memory, tokens[None, None])[0, 0])
@@ -354,11 +364,11 @@ class Locator:
             region_probability,
         )
 
-    def _scores(
+    def _similarity(
         self, method: str, candidates: Candidates, vectors: NDArray[np.float32]
     ) -> NDArray[np.float64] | None:
         """How good each candidate is, where the method asks: the mean over the photos, shape (C,)."""
-        if method not in SCORED or self.alignment is None:
+        if method != "similarity" or self.alignment is None:
             return None
         places = self.alignment.embed_places(candidates.lat, candidates.lng)
         scores: NDArray[np.float64] = places @ self.alignment.project(vectors)["location"].mean(axis=0)

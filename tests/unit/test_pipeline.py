@@ -317,3 +317,58 @@ def test_a_head_whose_alignment_is_gone_or_of_another_encoder_is_refused(aligned
     save_artifact(other, name="other", scheme=TokenScheme(), head="transformer")
     with pytest.raises(ArtifactError, match='trained on vectors of encoder "another"'):
         Locator.from_pretrained(other)
+
+
+@pytest.fixture(scope="module")
+def rewarded(tmp_path_factory, tiny_model):
+    """The tiny model with a reward model of random weights."""
+    torch = pytest.importorskip("torch", reason="the extra train is not installed")
+    from geotoken.reward import RewardConfig
+    from geotoken.reward.network import RewardNetwork, export_reward
+
+    folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("models") / "rewarded")
+    torch.manual_seed(0)
+    network = RewardNetwork(RewardConfig(width=16, num_layers=1, num_heads=2, feed_forward=16))
+    torch.nn.init.normal_(network.head.weight, std=2.0)
+    (folder / "reward").mkdir()
+    export_reward(network, folder / "reward")
+    save_artifact(folder, name="rewarded", scheme=TokenScheme(), head="mixture")
+    return Locator.from_pretrained(folder, num_threads=1)
+
+
+def test_reward_takes_the_best_of_candidates_and_evidence(rewarded, photo, monkeypatch):
+    seen = []
+    score = rewarded.reward.score
+
+    def remember(evidence, proposals, utility):
+        seen.append((proposals, score(evidence, proposals, utility)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(rewarded.reward, "score", remember)
+    guess = (-20.0, 30.0)
+    found = rewarded.locate(photo, select="reward", guesses=[guess])
+    proposals, rewards = seen[0]
+    num = len(found.candidates.lat)
+    np.testing.assert_array_equal(proposals.lat[:num], found.candidates.lat)
+    np.testing.assert_array_equal(proposals.lat[num:-1], found.neighbors.lat)
+    assert (proposals.lat[-1], proposals.lng[-1]) == guess
+    best = int(np.argmax(rewards))
+    assert (found.lat, found.lng) == (proposals.lat[best], proposals.lng[best])
+    assert found.levels[-1].probability == pytest.approx(np.exp(proposals.log_prob[best]), rel=1e-6)
+
+
+def test_reward_serves_the_utility_and_stays_in_the_region(rewarded, photo):
+    region = Region.parse("near=48.9,2.3,300")
+    found = rewarded.locate(photo, select="reward", within=region, guesses=[(48.85, 2.35)])
+    assert region.contains(np.array([found.lat]), np.array([found.lng]))[0]
+    answers = {rewarded.locate(photo, select="reward", utility=within_km(r)).lat for r in (1.0, 2500.0)}
+    assert all(np.isfinite(list(answers)))
+
+
+def test_reward_without_a_reward_model_is_refused_and_told_what_there_is(locator, rewarded, photo):
+    with pytest.raises(
+        InputError, match="needs a reward model, and the model tiny has none; choose one of log_prob"
+    ):
+        locator.locate(photo, select="reward")
+    with pytest.raises(InputError, match=r"one of log_prob, medoid, mbr, reward, or take .*train align"):
+        rewarded.locate(photo, select="similarity")

@@ -63,9 +63,6 @@ if TYPE_CHECKING:
 
     Answer: TypeAlias = Prediction | Failure
 
-UNAVAILABLE_METHODS = ("reward",)
-"""Selection methods that need a trained model, which this version does not have."""
-
 
 def locate(
     ctx: typer.Context,
@@ -126,7 +123,7 @@ def locate(
                 num_candidates=top_k,
                 max_expansions=max_expansions,
             ),
-            select=_available(select),
+            select=select,
             guesses=tuple(parse_guess(text) for text in guess or ()),
             within=Region.union([Region.parse(text) for text in within]) if within else None,
         )
@@ -222,15 +219,6 @@ def find_photos(paths: Sequence[str]) -> "list[Path | Failure]":
         for photo in found:
             photos.setdefault(str(photo), photo)
     return list(photos.values())
-
-
-def _available(method: str) -> str:
-    if method in UNAVAILABLE_METHODS:
-        raise InputError(
-            f"--select {method} needs a trained model and is not available in this version; "
-            "choose one of log_prob, medoid, mbr, similarity"
-        )
-    return method
 
 
 def _shown(locator: "Locator") -> "Callable[[Prediction], None]":

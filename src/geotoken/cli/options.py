@@ -153,7 +153,8 @@ Select = Annotated[
     typer.Option(
         "--select",
         metavar="NAME",
-        help="How the answer is chosen: log_prob, medoid, mbr, or similarity (needs a trained alignment).",
+        help="How the answer is chosen: log_prob, medoid or mbr; similarity or reward where the model has "
+        "what they need.",
         rich_help_panel=_SEARCH,
     ),
 ]

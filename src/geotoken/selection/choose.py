@@ -134,7 +134,7 @@ def _candidate(candidates: Candidates, row: int) -> Selected:
     return Selected(lat=float(candidates.lat[row]), lng=float(candidates.lng[row]), candidate=row)
 
 
-SCORED = ("similarity",)
+SCORED = ("similarity", "reward")
 """Methods that need scores of the candidates, which a trained part of the model gives."""
 
 _CHOOSE: dict[str, Callable[[_Task], Selected]] = {
