@@ -49,6 +49,7 @@ def brute_force(query, k, exclusion):
     left = []
     for row in range(N):
         reasons = (
+            row == e.row,
             e.owner is not None and table.owner[row] == e.owner,
             e.sha256 is not None and table.sha256[row] == e.sha256,
             e.min_duplicate_similarity is not None and similarity[row] >= e.min_duplicate_similarity,
@@ -65,6 +66,7 @@ def brute_force(query, k, exclusion):
 EXCLUSIONS = [
     None,
     Exclusion(),
+    Exclusion(row=2600),
     Exclusion(owner="prolific"),
     Exclusion(owner="nobody"),
     Exclusion(sha256=f"{3:064x}"),
@@ -119,6 +121,31 @@ def test_an_approximate_search_for_everything_gives_everything(approximate):
     assert len(approximate.search(query, N, Exclusion(owner="prolific"))[0]) == N - 2500
     assert len(approximate.search(query, 3, Exclusion(min_duplicate_similarity=-1.0))[0]) == 0
     assert approximate.search(np.empty((0, D), dtype=np.float32), 3) == []
+
+
+def test_a_row_is_not_found_by_its_own_vector(approximate):
+    rows = np.array([5, 1700, 2999])
+    for gallery in (GALLERY, approximate):
+        found = gallery.search(GALLERY.vectors[rows], 4, [Exclusion(row=int(row)) for row in rows])
+        assert all(row not in one.row for row, one in zip(rows, found, strict=True))
+        assert [len(one) for one in found] == [4, 4, 4]
+
+
+def test_bare_rows_are_those_of_the_neighbors(approximate):
+    queries = np.random.default_rng(5).normal(size=(len(EXCLUSIONS), D)).astype(np.float32)
+    for gallery in (GALLERY, approximate):
+        bare = gallery.search_rows(queries, 7, EXCLUSIONS, known=GALLERY.table)
+        for (similarity, row), full in zip(bare, gallery.search(queries, 7, EXCLUSIONS), strict=True):
+            np.testing.assert_array_equal(row, full.row)
+            np.testing.assert_array_equal(similarity, full.similarity)
+
+
+def test_looking_at_few_rows_finds_a_part_of_the_answer():
+    query = np.eye(D, dtype=np.float32)[:1]  # towards the crowd
+    ((_, few),) = GALLERY.search_rows(query, 8, Exclusion(owner="prolific"), max_fetched=40)
+    (every,) = GALLERY.search(query, 8, Exclusion(owner="prolific"))
+    assert len(few) < 8 == len(every)
+    np.testing.assert_array_equal(few, every.row[: len(few)])
 
 
 def test_one_exclusion_serves_all_queries():
