@@ -7,10 +7,13 @@ from geotoken.features.write import Modality, StoreWriter
 from geotoken.model.batch import describe_places
 
 
-def make_store(folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train", "train", "val", "test")):
+def make_store(
+    folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train", "train", "val", "test"), length=1.0
+):
     """A store whose rows come in moments of three photos; returns it opened.
 
-    Half of all photos have one owner, some have none; every tenth file is there twice.
+    Half of all photos have one owner, some have none; every tenth file is there twice. Image vectors are of
+    the length asked for.
     """
     rng = np.random.default_rng(seed)
     dims = {"image": dim, "text": 3}
@@ -23,7 +26,7 @@ def make_store(folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train",
     for number in range(num_rows):
         moment = number // 3
         vector = moments[moment] + 0.1 * rng.normal(size=dim)
-        vectors.append(vector / np.linalg.norm(vector))
+        vectors.append(length * vector / np.linalg.norm(vector))
         rows.append(
             {
                 "id": f"p{number}",

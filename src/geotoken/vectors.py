@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.alignment import Alignment
+from geotoken.alignment.runtime import to_units
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
 from geotoken.gallery import Gallery, Neighbors
@@ -78,12 +79,14 @@ class VectorSource:
             image_vector: The encoder's vector of it, shape (D,).
 
         Returns:
-            Neighbors as evidence, with every vector that the head reads; without any if it reads none.
+            Neighbors as evidence, with every vector that the head reads, image vectors of length 1 as in
+            training; without any if it reads none.
         """
         evidence = neighbors.to_evidence()
         if not self._modalities:
             return evidence
-        images = np.concatenate([image_vector[None], self._gallery.vectors_of(neighbors.row)])  # (1 + K, D)
+        stored = self._gallery.vectors_of(neighbors.row)
+        images = np.concatenate([to_units(image_vector[None].astype(np.float32)), stored])  # (1 + K, D)
         by_name = {IMAGE: images}
         if self._alignment is not None and set(self._modalities) != {IMAGE}:
             by_name |= self._alignment.project(images)

@@ -46,13 +46,21 @@ def test_vectors_are_those_of_the_photo_and_of_its_neighbors(gallery, alignment)
     (neighbors,) = gallery.search(query[None], 4)
     evidence = VectorSource(gallery, alignment, ("text", "image", "location")).add_vectors(neighbors, query)
     assert list(evidence.query_vectors) == list(evidence.neighbor_vectors) == ["text", "image", "location"]
-    np.testing.assert_allclose(evidence.query_vectors["image"], query)
+    np.testing.assert_allclose(evidence.query_vectors["image"], query, atol=1e-7)
     np.testing.assert_allclose(evidence.neighbor_vectors["image"], gallery.vectors[neighbors.row])
     for name in ("text", "location"):
         expected = alignment.project(gallery.vectors[neighbors.row])[name]
         np.testing.assert_allclose(evidence.neighbor_vectors[name], expected, atol=1e-6)
         np.testing.assert_allclose(evidence.query_vectors[name], expected[0], atol=1e-6)  # its own nearest
     np.testing.assert_array_equal(evidence.neighbor_similarity, neighbors.similarity)
+
+
+def test_the_length_of_a_photos_vector_says_nothing(gallery, alignment):
+    (neighbors,) = gallery.search(gallery.vectors[3][None], 4)
+    source = VectorSource(gallery, alignment, ("image", "text"))
+    short, long = (source.add_vectors(neighbors, factor * gallery.vectors[3]) for factor in (1, 5))
+    for name in ("image", "text"):
+        np.testing.assert_allclose(short.query_vectors[name], long.query_vectors[name], atol=1e-6)
 
 
 def test_image_vectors_need_no_alignment(gallery):

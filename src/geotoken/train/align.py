@@ -23,8 +23,7 @@ from geotoken.metrics import accuracy
 from geotoken.train.decoder import owner_hash
 from geotoken.train.draws import Draws
 from geotoken.train.losses import gather, process_number, symmetric_info_nce
-from geotoken.train.neighbors import TEST, TRAIN
-from geotoken.train.recipe import VALIDATION
+from geotoken.train.splits import VALIDATION, training_rows
 from geotoken.train.store_cases import owner_codes
 
 Floats = NDArray[np.float64]
@@ -124,8 +123,8 @@ class AlignStage:
     ) -> None:
         """Take photos to train on and others to validate with.
 
-        Trained on are rows of the split "train", if there are such, else all but those of "test". Validated
-        with are those of "val"; without such a split, the photos of some owners are held out.
+        Trained on are those of `training_rows`; validated with those of the split "val", or without one the
+        photos of some owners, which are then not trained on.
 
         Args:
             network: The network, as it is to begin with.
@@ -142,8 +141,7 @@ class AlignStage:
         self.config = config
         rows = training_rows(store)
         if VALIDATION in store.splits:
-            held_out = store.rows_of(VALIDATION)
-            self.train_rows = np.setdiff1d(rows, held_out)
+            self.train_rows, held_out = rows, store.rows_of(VALIDATION)
         else:
             is_held_out = owner_hash(owner_codes(store, rows)) < config.validation_share
             self.train_rows, held_out = rows[~is_held_out], rows[is_held_out]
@@ -152,8 +150,8 @@ class AlignStage:
         if len(self.train_rows) < 2 or len(self.validation_rows) < 2:
             raise InputError(
                 f"{len(self.train_rows)} photos are to train on and {len(held_out)} to validate with; both "
-                "need two: "
-                f"change validation_share {config.validation_share:g}, or give photos of more owners"
+                f"need two: set validation_share, now {config.validation_share:g}, in [align] of a --config "
+                "file, or give photos of more owners, or some the split val"
             )
 
     @property
@@ -310,21 +308,6 @@ class AlignStage:
         text = torch.stack(levels).mean()
         parts["text"] = text.detach()
         return location + self.config.text_weight * text, parts
-
-
-def training_rows(store: FeatureStore) -> Ints:
-    """Rows that may be learnt from: of the split "train" if there is one, else all but those of "test".
-
-    Args:
-        store: The store.
-
-    Returns:
-        Positions, rising, shape (N,).
-    """
-    if TRAIN in store.splits:
-        return store.rows_of(TRAIN)
-    rows = np.arange(len(store))
-    return np.setdiff1d(rows, store.rows_of(TEST)) if TEST in store.splits else rows
 
 
 def spaced(rows: Ints, count: int) -> Ints:

@@ -113,7 +113,8 @@ class DecoderStage:
         if not len(self.train_rows) or not len(self.validation_rows):
             raise InputError(
                 f"of {len(held_out)} photos {int(held_out.sum())} are for validation; both parts need one: "
-                f"change validation_share {config.validation_share:g}, or give photos of more owners"
+                f"set validation_share, now {config.validation_share:g}, in [decoder] of a --config file, "
+                "or give photos of more owners, or some the split val"
             )
         self._worker = ThreadPoolExecutor(max_workers=1)
         self._ready: dict[int, tuple[Draws, Future[_Prepared]]] = {}

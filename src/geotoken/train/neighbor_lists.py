@@ -171,7 +171,7 @@ class ListWriter:
         if not len(rows[0]) or not len(rows[1]):
             raise InputError(
                 f"{store.folder} has {len(rows[0])} photos to find neighbors of, and {len(rows[1])} to find; "
-                "embed photos of the split train"
+                "give at least one each"
             )
         settings = {"rule": dict(rule), "store": store_identity(store)}
         writer = cls(out, settings, rows)

@@ -22,12 +22,10 @@ from geotoken.gallery.table import TEXT_COLUMNS
 from geotoken.gallery.write import write_gallery
 from geotoken.images.embed import num_cpus
 from geotoken.train.neighbor_lists import ListWriter, NeighborLists, Rows, pad_lists
+from geotoken.train.splits import known_rows, training_rows
 
 SHARD_ROWS: Final = 65_536
 """Lists in one shard: what a killed process loses at most."""
-
-TRAIN, TEST = "train", "test"
-"""The split that makes the gallery, and the one that gets no lists."""
 
 _QUERY_ROWS = 512  # queries of one search; bounds memory, and is what one thread does at once
 
@@ -128,8 +126,8 @@ def prepare_neighbors(
 ) -> NeighborReport:
     """Make the gallery of a store and the neighbor lists of its rows.
 
-    The gallery holds the rows of the split "train", or all rows of a store without that split. Every row has
-    a list but those of the split "test".
+    The gallery holds the rows of the split "train"; of a store without that split, all but those of "val" and
+    "test". These rows have lists, and so have those of "val".
 
     Args:
         store: The store; its modality "image" is what is searched.
@@ -143,14 +141,17 @@ def prepare_neighbors(
         Where things are, and how many.
 
     Raises:
-        InputError: The store has no modality "image", a vector is zero, or something else is at `out`.
+        InputError: The store has no modality "image" or no photo to learn from, a vector is zero, or something
+            else is at `out`.
         ArtifactError: A folder cannot be written.
     """
     out = Path(out)
-    gallery_rows = store.rows_of(TRAIN) if TRAIN in store.splits else np.arange(len(store))
-    query_rows = np.arange(len(store))
-    if TEST in store.splits:
-        query_rows = np.setdiff1d(query_rows, store.rows_of(TEST), assume_unique=True)
+    gallery_rows, query_rows = training_rows(store), known_rows(store)
+    if not len(gallery_rows):
+        raise InputError(
+            f"{store.folder} has no photo to learn from, only those of the splits {', '.join(store.splits)}; "
+            "embed photos of the split train, or of none"
+        )
     gallery = make_gallery(store, gallery_rows, out / "gallery", index=index, resume=resume)
     try:
         lists = find_neighbors(

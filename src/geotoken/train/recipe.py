@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +27,8 @@ from geotoken.train.neighbors import prepare_neighbors
 from geotoken.train.plan import Plan, make_plan
 from geotoken.train.publish import Trained, check_encoder, check_free, publish
 from geotoken.train.settings import DecoderSettings
+from geotoken.train.splits import VALIDATION, training_rows
 from geotoken.train.store_cases import StoreCases
-
-VALIDATION: Final = "val"
-"""Split of a store that is validated with, if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +124,9 @@ def plan_decoder(opened: Opened, *, machine_tflops: float | None = None) -> Plan
         The plan.
     """
     settings = opened.settings
-    num_rows = round(len(opened.store) * (1 - settings.decoder.validation_share))
+    num_rows = len(training_rows(opened.store))
+    if VALIDATION not in opened.store.splits:
+        num_rows = round(num_rows * (1 - settings.decoder.validation_share))
     return make_plan(settings.model, settings.loop, num_rows, machine_tflops=machine_tflops)
 
 

@@ -27,12 +27,12 @@ from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
 from geotoken.train.publish import SETTINGS_FILE, check_encoder
-from geotoken.train.recipe import VALIDATION
 from geotoken.train.reward import RewardStage
 from geotoken.train.reward_cases import CaseEvidence, RewardCases, make_cases
 from geotoken.train.reward_publish import add_reward, describe_reward
 from geotoken.train.reward_settings import RewardSettings
 from geotoken.train.settings import DecoderSettings
+from geotoken.train.splits import VALIDATION
 from geotoken.train.store_cases import StoreCases
 
 Ints = NDArray[np.int64]

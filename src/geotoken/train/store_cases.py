@@ -10,12 +10,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken.alignment.runtime import to_units
 from geotoken.errors import InputError
 from geotoken.features import FeatureStore
 from geotoken.gallery.storage import BLOCK_ROWS
 from geotoken.model.batch import EvidenceBatch, Ints, Items, Singles, make_batch
 from geotoken.model.config import ModelConfig
 from geotoken.train.neighbor_lists import NeighborLists
+from geotoken.vectors import IMAGE
 
 
 class Projection(Protocol):
@@ -29,8 +31,9 @@ class Projection(Protocol):
 class StoreCases:
     """Rows of a store as cases: the photo, its neighbors, and where it was taken.
 
-    Case i is the row `lists.query_rows[i]` of the store. Vectors are read from the store for each batch;
-    those of modalities that the store lacks are computed from the image vectors by the alignment.
+    Case i is the row `lists.query_rows[i]` of the store. Vectors are those that `VectorSource` gives when a
+    photo is located: image vectors, read from the store for each batch and scaled to length 1, and what the
+    alignment makes of them. What it does not make is read as it is.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class StoreCases:
             store: The store.
             lists: Its neighbor lists.
             config: The model's configuration: which modalities, how many neighbors.
-            alignment: What makes "location" and "text" of "image".
+            alignment: What makes "location" and "text" of "image"; also where the store has such vectors.
 
         Raises:
             InputError: The model has a modality that can neither be read nor computed, or one of another
@@ -62,7 +65,6 @@ class StoreCases:
         self.owner: Ints = owner_codes(store, rows)
         """Code of each case's owner, shape (N,); a photo without one has a code of its own."""
         self._num_neighbors = min(config.num_neighbors, lists.num_neighbors)
-        self._read = [name for name, _ in config.modalities if name in store.dims]
         computed = [name for name, _ in config.modalities if name not in store.dims]
         if computed and alignment is None:
             raise InputError(
@@ -150,11 +152,18 @@ class StoreCases:
 
     def _vectors(self, photos: Ints) -> dict[str, Singles]:
         """Vectors of every modality of the model, of rows of the store, shape (P, D)."""
-        names = self._read if self._alignment is None else list({*self._read, "image"})
-        vectors = {name: one.astype(np.float32) for name, one in self._store.batch(photos, names).items()}
         wanted = [name for name, _ in self._config.modalities]
-        if self._alignment is not None and any(name not in vectors for name in wanted):
-            vectors = {**self._alignment.project(vectors["image"]), **vectors}
+        names = {name for name in wanted if name in self._store.dims}
+        needs_alignment = self._alignment is not None and set(wanted) - {IMAGE}
+        if needs_alignment:
+            names.add(IMAGE)
+        read = self._store.batch(photos, sorted(names))
+        vectors = {name: one.astype(np.float32) for name, one in read.items()}
+        if IMAGE in vectors:
+            vectors[IMAGE] = to_units(vectors[IMAGE])
+        if needs_alignment:
+            assert self._alignment is not None
+            vectors |= self._alignment.project(vectors[IMAGE])
         return {name: vectors[name] for name in wanted}
 
     def _check_lengths(self) -> None:

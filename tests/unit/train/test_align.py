@@ -8,7 +8,7 @@ from geotoken.alignment.names import PlaceTexts, describe_places, hashed_parts
 from geotoken.alignment.network import AlignmentNetwork
 from geotoken.errors import ConfigError, InputError
 from geotoken.geo import haversine_km
-from geotoken.train.align import AlignConfig, AlignStage, TextInputs, moved, near, spaced, training_rows
+from geotoken.train.align import AlignConfig, AlignStage, TextInputs, moved, near, spaced
 from geotoken.train.draws import Draws
 
 SMALL = {"dim": 16, "text_dim": 12, "hidden": (32,), "num_frequencies": 16, "width": 24, "num_hidden": 1}
@@ -39,14 +39,6 @@ def test_owners_are_not_split(make_stage, store):
     owner = store.table(np.arange(300))["owner"]
     assert not set(owner[stage.train_rows]) & set(owner[stage.validation_rows])
     assert len(stage.train_rows) + len(stage.validation_rows) == 300
-
-
-def test_rows_are_those_of_the_split_for_training(tmp_path, store):
-    mixed = make_store(tmp_path / "mixed", 30)
-    np.testing.assert_array_equal(training_rows(mixed), mixed.rows_of("train"))
-    held = make_store(tmp_path / "held", 30, splits=("a", "test"))
-    np.testing.assert_array_equal(training_rows(held), held.rows_of("a"))
-    np.testing.assert_array_equal(training_rows(store), np.arange(300))
 
 
 def test_a_split_for_validation_is_used(tmp_path):

@@ -173,7 +173,7 @@ def test_stores_without_splits_and_without_images(tmp_path):
     with pytest.raises(InputError, match="no modality image"):
         prepare_neighbors(store, tmp_path / "other", NeighborRule())
     only_tests = make_store(tmp_path / "tests", 30, splits=("test",))
-    with pytest.raises(InputError, match="0 photos to find neighbors of"):
+    with pytest.raises(InputError, match="no photo to learn from, only those of the splits test"):
         prepare_neighbors(only_tests, tmp_path / "none", NeighborRule())
 
 

@@ -5,11 +5,13 @@ import pytest
 
 from feature_stores import make_store
 from geotoken.errors import InputError
-from geotoken.gallery import Gallery
+from geotoken.gallery import Gallery, Neighbors
 from geotoken.model.batch import collate
 from geotoken.model.config import ModelConfig
+from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
 from geotoken.train.store_cases import StoreCases, owner_codes
+from geotoken.vectors import VectorSource
 
 CONFIG = ModelConfig(
     width=16, num_encoder_layers=1, num_decoder_layers=1, num_heads=2, feed_forward=16, level=20,
@@ -35,7 +37,7 @@ class Linear:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cases")
-    store = make_store(folder / "store")
+    store = make_store(folder / "store", length=3.0)
     return store, prepare_neighbors(store, folder / "out", RULE)
 
 
@@ -45,10 +47,14 @@ def cases(made):
     return StoreCases.open(store, report.lists, CONFIG, alignment=Linear())
 
 
+def units(store, rows):
+    image = store.batch(rows, ["image"])["image"].astype(np.float32)
+    return image / np.linalg.norm(image, axis=1, keepdims=True)
+
+
 def by_search(store, gallery, store_row, num_neighbors):
     """Evidence of one photo as it would be gathered for it alone."""
-    vector = store.batch(np.array([store_row]))
-    image = vector["image"].astype(np.float32)
+    image = units(store, np.array([store_row]))
     table = store.table(np.array([store_row]))
     own = np.flatnonzero(gallery.table.id == table["id"][0])
     exclusion = RULE.exclusion(
@@ -56,10 +62,8 @@ def by_search(store, gallery, store_row, num_neighbors):
         row=int(own[0]) if len(own) else None,
     )  # fmt: skip
     found = gallery.search(image, RULE.num_neighbors, exclusion)[0]
-    stored = store.batch(store.rows_of("train")[found.row])
-    query = {"image": image, "text": vector["text"], "location": Linear().project(image)["location"]}
-    near = {"image": stored["image"], "text": stored["text"]}
-    near["location"] = Linear().project(stored["image"].astype(np.float32))["location"]
+    stored = units(store, store.rows_of("train")[found.row])
+    query, near = ({"image": one, **Linear().project(one)} for one in (image, stored))
     return replace(
         found.to_evidence(),
         query_vectors={name: one[0].astype(np.float64) for name, one in query.items()},
@@ -85,6 +89,37 @@ def test_evidence_is_that_of_single_photos(made, cases):
         np.testing.assert_allclose(found[name][mask], values[mask], atol=2e-6, err_msg=name)
     np.testing.assert_array_equal(cases.lat[rows], store.lat[rows_of_store])
     np.testing.assert_array_equal(cases.lng[rows], store.lng[rows_of_store])
+
+
+def test_vectors_are_those_of_a_photo_that_is_located(made, cases):
+    store, report = made
+    gallery = Gallery.load(report.gallery)
+    source = VectorSource(gallery, Linear(), ("image", "text", "location"))
+    rows = np.arange(60, 90)
+    batch = cases.evidence(rows)
+    lists = NeighborLists.open(report.lists, store)
+    near = lists.take(rows)[0]
+    for position, row in enumerate(lists.query_rows[rows]):
+        count = min(CONFIG.num_neighbors, int((near[position] >= 0).sum()))
+        image = store.batch(np.array([row]), ["image"])["image"].astype(np.float32)
+        place = np.zeros(count)  # of no matter for vectors
+        found = replace(Neighbors.none(), row=near[position, :count], similarity=place, lat=place, lng=place)
+        evidence = source.add_vectors(found, image[0])
+        for name in ("image", "text", "location"):
+            np.testing.assert_allclose(
+                batch.query_vectors[name][position], evidence.query_vectors[name], atol=2e-6
+            )
+            np.testing.assert_allclose(
+                batch.item_vectors[name][position, :count], evidence.neighbor_vectors[name], atol=2e-6
+            )
+
+
+def test_what_no_alignment_makes_is_read_as_it_is(made):
+    store, report = made
+    read = StoreCases.open(store, report.lists, replace(CONFIG, modalities=(("text", 3),)))
+    rows = np.arange(7)
+    expected = store.batch(np.setdiff1d(np.arange(len(store)), store.rows_of("test"))[rows])["text"]
+    np.testing.assert_array_equal(read.evidence(rows).query_vectors["text"], expected.astype(np.float32))
 
 
 def test_each_photo_is_projected_once(made):
