@@ -87,7 +87,7 @@ class FeatureStore:
         if not root.is_dir() and root.with_name(root.name + ".partial").is_dir():
             raise ArtifactError(f"{root} is not finished; go on with it: geotoken embed ... --resume")
         if not root.exists():
-            raise ArtifactError(f"there is no feature store {root}; make it: geotoken embed PHOTOS --out {root}")
+            raise ArtifactError(f"there is no feature store {root}; make it: geotoken embed ... --out {root}")
         check = verify_manifest if verify else read_manifest
         manifest = check(root, KIND, FORMAT_VERSION)
         try:

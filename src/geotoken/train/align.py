@@ -54,7 +54,7 @@ class AlignConfig:
     """Standard deviation, east and north, by which the places of the queue are moved, in m, >= 0."""
     text_weight: float = 1.0
     """Weight of the loss of texts beside 1 for that of places, > 0."""
-    validation_share: float = 0.02
+    validation_share: float = 0.05
     """Share of owners whose photos are not trained on, in (0, 1), in a store without the split "val"."""
     validation_rows: int = 4096
     """Photos of a validation at most, >= 2."""

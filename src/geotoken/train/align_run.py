@@ -7,7 +7,6 @@ import dataclasses
 import math
 import os
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,16 +24,19 @@ from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.manifest import read_manifest
 from geotoken.train.align import AlignConfig, AlignStage, TextInputs
+from geotoken.train.checkpoint import training_folder
 from geotoken.train.config import LoopConfig, read_sections, resolve
 from geotoken.train.draws import Draws, rows_at
 from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.losses import process_number
+from geotoken.train.neighbor_lists import store_identity
+from geotoken.train.splits import VALIDATION
 
 LOOP_DEFAULTS: Final[Mapping[str, Any]] = {"epochs": 20, "batch_size": 512, "warmup_steps": 50}
 """Where stage 1 differs from the loop's own defaults; a file or a flag may differ from both."""
 
-TRAINING: Final = ".training"
-"""What the name of the folder with checkpoints and log ends with, beside that of the alignment."""
+TRAINED: Final = "trained"
+"""Entry of the manifest that says how, and on what store."""
 
 _GEOCLIP_SIZE: Final = {
     "dim": 512,
@@ -225,30 +227,42 @@ def train_align(
     remembered = {
         "network": dataclasses.asdict(settings.network),
         "align": dataclasses.asdict(settings.align),
-        "store": zlib.crc32(stage.store.keys.tobytes()),
+        "store": store_identity(stage.store),
     }
-    try:
-        outcome = fit(stage, settings.loop, folder, resume=resume, settings=remembered, on_step=on_step)
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder} cannot be written ({error.strerror or error}); check space and permissions"
-        ) from error
+    outcome = fit(stage, settings.loop, folder, resume=resume, settings=remembered, on_step=on_step)
     if not outcome.interrupted and process_number() == 0:
         assert isinstance(stage.module, AlignmentNetwork)
-        save_alignment(stage.module, out)
+        about = {**dataclasses.asdict(settings), "store": remembered["store"], "best": outcome.best}
+        save_alignment(stage.module, out, about={TRAINED: about})
     return outcome
 
 
-def training_folder(out: Path) -> Path:
-    """Where the checkpoints of a run lie.
+def check_held_out(align: Path, store: FeatureStore, validation_share: float) -> None:
+    """Refuse an alignment that has learnt from photos that a later stage validates with.
+
+    Its vectors of those photos are better than those of any other, so validation would be too good, and
+    so would what the reward model learns from.
 
     Args:
-        out: The alignment folder.
+        align: The alignment folder. One that does not say what it was trained on, or was trained on another
+            store, is taken as it is.
+        store: The store of the later stage.
+        validation_share: Share of owners that the later stage holds out, if the store has no split "val".
 
-    Returns:
-        The folder beside it.
+    Raises:
+        ArtifactError: The folder is no alignment.
+        InputError: It has learnt from such photos.
     """
-    return out.resolve().with_name(out.resolve().name + TRAINING)
+    trained = read_manifest(align, KIND, FORMAT_VERSION).get(TRAINED, {})
+    if VALIDATION in store.splits or trained.get("store") != store_identity(store):
+        return
+    share = trained["align"]["validation_share"]
+    if share < validation_share:
+        raise InputError(
+            f"{align} has learnt from photos that are to validate with: its validation_share was {share:g}, "
+            f"and that of [decoder] is {validation_share:g}; set that to at most {share:g}, or train the "
+            "alignment with the same"
+        )
 
 
 def check_out(out: Path, *, resume: bool) -> None:

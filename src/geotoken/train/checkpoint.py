@@ -23,6 +23,19 @@ BEST_FILE: Final = "best.ckpt"
 """The state of the lowest validation loss."""
 
 
+def training_folder(out: Path) -> Path:
+    """Where what is needed to resume lies, for every stage.
+
+    Args:
+        out: The folder that a training makes.
+
+    Returns:
+        OUT.training, beside it.
+    """
+    whole = out.resolve()
+    return whole.with_name(whole.name + ".training")
+
+
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state; the old file stays until the new one is whole.
 
@@ -33,8 +46,8 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    with replacing(path) as beside:
-        torch.save({"format": FORMAT, **state}, beside)
+    with replacing(path) as beside, beside.open("wb") as file:  # by path, a full disk is a RuntimeError
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

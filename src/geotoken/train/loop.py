@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from geotoken.errors import GeoTokenError, InputError
+from geotoken.errors import ArtifactError, GeoTokenError, InputError
 from geotoken.train.checkpoint import LAST_FILE
 from geotoken.train.config import LoopConfig
 from geotoken.train.draws import Draws, Ints, rows_at
@@ -139,9 +139,32 @@ def fit(
 
     Raises:
         InputError: The folder holds a run and `resume` is not set, or its settings differ.
-        ArtifactError: The checkpoint cannot be read.
+        ArtifactError: The checkpoint cannot be read, or the folder cannot be written.
         ConfigError: The batch cannot be divided among the processes.
         GeoTokenError: The loss is not finite.
+    """
+    try:
+        return _fit(stage, config, folder, resume=resume, settings=settings, on_step=on_step)
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} cannot be written ({error.strerror or error}); check space and permissions, then go "
+            "on with --resume"
+        ) from error
+
+
+def _fit(
+    stage: Stage,
+    config: LoopConfig,
+    folder: Path,
+    *,
+    resume: bool,
+    settings: Mapping[str, Any] | None,
+    on_step: Callable[[StepReport], None] | None,
+) -> Outcome:
+    """Train a stage.
+
+    Raises:
+        InputError: The folder holds a run and `resume` is not set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not resume and (folder / LAST_FILE).exists():

@@ -141,8 +141,8 @@ def prepare_neighbors(
         Where things are, and how many.
 
     Raises:
-        InputError: The store has no modality "image" or no photo to learn from, a vector is zero, or something
-            else is at `out`.
+        InputError: The store has no modality "image" or no photo to learn from, a vector is zero, or
+            something else is at `out`.
         ArtifactError: A folder cannot be written.
     """
     out = Path(out)

@@ -20,6 +20,8 @@ from geotoken.features import FeatureStore
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
 from geotoken.model.network import GeoTokenModel
+from geotoken.train.align_run import check_held_out
+from geotoken.train.checkpoint import training_folder
 from geotoken.train.decoder import DecoderStage
 from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.neighbor_lists import NeighborLists
@@ -51,7 +53,7 @@ class Sources:
     @property
     def work(self) -> Path:
         """Folder of the run."""
-        return self.out.with_name(self.out.name + ".training")
+        return training_folder(self.out)
 
     @property
     def neighbors(self) -> Path:
@@ -87,7 +89,8 @@ def open_sources(
     Raises:
         ArtifactError: A file is missing or damaged, or the alignment is of another encoder.
         ConfigError: A setting is unknown or impossible.
-        InputError: The store has no image vectors, or another encoder made it.
+        InputError: The store has no image vectors, or another encoder made it; or the alignment has learnt
+            from photos that are to validate with.
     """
     store = FeatureStore.open(sources.store, verify=_is_first())
     if "image" not in store.dims:
@@ -103,6 +106,8 @@ def open_sources(
         projected = alignment.project(np.ones((1, store.dims["image"]), dtype=np.float32))
         modalities += [(name, vectors.shape[1]) for name, vectors in projected.items()]
     settings = DecoderSettings.resolve(path, flags, tuple(modalities))
+    if sources.align is not None:
+        check_held_out(sources.align, store, settings.decoder.validation_share)
     known = [name for name, _ in modalities]
     unknown = [name for name, _ in settings.model.modalities if name not in known]
     if unknown:

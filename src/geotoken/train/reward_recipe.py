@@ -22,6 +22,7 @@ from geotoken.model.config import ModelConfig
 from geotoken.model.network import GeoTokenModel, TorchModel
 from geotoken.protocol import TokenModel
 from geotoken.reward.network import RewardNetwork
+from geotoken.train.checkpoint import training_folder
 from geotoken.train.decoder import DecoderStage, owner_hash
 from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.neighbor_lists import NeighborLists
@@ -68,7 +69,7 @@ def work_folder(model: Path) -> Path:
     Returns:
         The folder; it need not exist.
     """
-    return _training(model) / REWARD
+    return training_folder(model) / REWARD
 
 
 def open_reward(
@@ -113,7 +114,7 @@ def open_reward(
     token_model, num_neighbors = load_head(artifact)
     read = replace(ModelConfig.compact(), num_neighbors=num_neighbors) if decoder is None else decoder.model
     rule = NeighborRule(num_neighbors=num_neighbors) if decoder is None else decoder.neighbors
-    folder = _training(model) / "neighbors" if gallery is None else gallery
+    folder = training_folder(model) / "neighbors" if gallery is None else gallery
     if decoder is not None:
         _check_gallery(artifact, folder)
     lists = NeighborLists.open(
@@ -282,10 +283,6 @@ def fold_of(owner: Ints, num_folds: int) -> Ints:
     distinct, place = np.unique(owner, return_inverse=True)
     order = np.argsort(np.argsort(owner_hash(distinct), kind="stable"))
     return np.asarray((order * num_folds // max(1, len(distinct)))[place])
-
-
-def _training(model: Path) -> Path:
-    return model.resolve().with_name(model.resolve().name + ".training")
 
 
 def _decoder_settings(artifact: Artifact) -> DecoderSettings | None:

@@ -214,7 +214,7 @@ class Run:
         Returns:
             Whether it is.
         """
-        better = validated.loss < self.best.loss or not self.best.figures
+        better = validated.loss < self.best.loss or math.isnan(self.best.loss) or not self.best.figures
         self._stale = 0 if better else self._stale + 1
         if better:
             self.best = validated

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,16 @@ import torch
 from feature_stores import make_located_store
 from geotoken.alignment import Alignment
 from geotoken.errors import ArtifactError, ConfigError, InputError
+from geotoken.model.config import ModelConfig
 from geotoken.train import align_run
-from geotoken.train.align_run import check_out, plan, prepare, read_settings, train_align, training_folder
+from geotoken.train.align_run import check_held_out, check_out, plan, prepare, read_settings, train_align
+from geotoken.train.checkpoint import training_folder
 from geotoken.train.config import LoopConfig, read_sections
+from geotoken.train.decoder import owner_hash
 from geotoken.train.log import read_log
 from geotoken.train.losses import symmetric_info_nce
+from geotoken.train.neighbors import NeighborRule, prepare_neighbors
+from geotoken.train.store_cases import StoreCases
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 FLAGS = {
@@ -193,3 +199,20 @@ def test_a_frozen_text_encoder_is_named_in_the_configuration(store, monkeypatch,
 def test_a_store_that_is_none_is_refused(tmp_path):
     with pytest.raises(ArtifactError):
         prepare(tmp_path / "missing")
+
+
+def test_what_validates_a_later_stage_must_not_have_been_learnt_from(store, tmp_path):
+    stage, settings = prepare(store.folder, flags=FLAGS | {"loop": FLAGS["loop"] | {"steps": 1}})
+    train_align(stage, settings, tmp_path / "align")
+    check_held_out(tmp_path / "align", store, 0.2)
+    check_held_out(tmp_path / "align", store, 0.1)
+    with pytest.raises(InputError, match=r"its validation_share was 0.2, and that of \[decoder\] is 0.3"):
+        check_held_out(tmp_path / "align", store, 0.3)
+    lists = prepare_neighbors(store, tmp_path / "neighbors", NeighborRule(num_neighbors=2)).lists
+    cases = StoreCases.open(store, lists, replace(ModelConfig.compact(), modalities=(("image", 10),)))
+    for share in (0.1, 0.2):  # owners held out with a smaller share are held out with a greater one
+        held_out = np.flatnonzero(owner_hash(cases.owner) < share)
+        assert len(held_out)
+        assert not set(held_out) & set(stage.train_rows)
+    other = make_located_store(tmp_path / "other", 90, dim=10)
+    check_held_out(tmp_path / "align", other, 0.3)

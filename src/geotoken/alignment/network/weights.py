@@ -3,6 +3,7 @@
 Owns writing and reading it for training; must not know what a model folder holds beside it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,12 +16,15 @@ from geotoken.files import replacing
 from geotoken.manifest import verify_manifest, write_manifest
 
 
-def save_alignment(network: AlignmentNetwork, folder: Path) -> None:
+def save_alignment(
+    network: AlignmentNetwork, folder: Path, *, about: Mapping[str, object] | None = None
+) -> None:
     """Write configuration, weights and, last, the manifest; each file appears whole or not at all.
 
     Args:
         network: The network.
         folder: The folder, made if need be.
+        about: Further JSON-serialisable entries of the manifest, such as how it was trained.
 
     Raises:
         ArtifactError: It cannot be written.
@@ -33,7 +37,7 @@ def save_alignment(network: AlignmentNetwork, folder: Path) -> None:
         with replacing(folder / WEIGHTS_FILE) as beside:
             save_file(weights, beside, metadata={"format": "pt"})
         network.config.save(folder / CONFIG_FILE)
-        write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
+        write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION, extra=about)
     except OSError as error:
         raise ArtifactError(
             f"{folder} cannot be written ({error.strerror or error}); check space and permissions"
