@@ -124,7 +124,9 @@ def test_mixed_photos_are_split_by_blocks_and_seen_through_the_camera():
     assert sum(len(part.lat) for part in parts) == 1200
     assert min(len(part.lat) for part in parts) > 60
     owners = [set(part.block.tolist()) for part in parts]
-    assert not (owners[0] & owners[1] or owners[0] & owners[2] or owners[1] & owners[2])
+    assert not (owners[0] & owners[1])
+    assert not (owners[0] & owners[2])
+    assert not (owners[1] & owners[2])
     np.testing.assert_allclose(np.linalg.norm(world.train.feature, axis=1), 1, rtol=1e-5)
     again = mixed_world(lat, lng, vectors, config)
     np.testing.assert_array_equal(world.test.feature, again.test.feature)
