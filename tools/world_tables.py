@@ -60,12 +60,12 @@ def world_bayes_conditions() -> str:
     return "\n".join(
         [
             f"{found['photos']:,} photos asked about. A photo has on average",
-            f"{world['places_of_5_percent']:.1f} places of 5 % or more; {world['photos_of_two_places']:.0f} % of",
-            f"photos have at least two; the mean entropy is {world['entropy']:.2f} nats. Of the neighbors",
-            f"{found['same_place_share']:.0%} are of the photo's own place. {how['parameters']:,} parameters,",
-            f"{how['steps']:,} steps of 128 of {how['rows']:,} photos:",
+            f"{world['places_of_5_percent']:.1f} places of 5 % or more;",
+            f"{world['photos_of_two_places']:.0f} % of photos have at least two; the mean entropy is {world['entropy']:.2f} nats. Of the neighbors",
+            f"{found['same_place_share']:.0%} are of the photo's own place.",
+            f"{how['parameters']:,} parameters, {how['steps']:,} steps of 128 of {how['rows']:,} photos:",
             f"{how['seconds'] / 60:.0f} minutes of wall time on {how['threads']} thread of",
-            f" a shared machine ({found['cpu']}, {found['cores']} cores). The regions of 50 % and 90 %",
+            f"a shared machine ({found['cpu']}, {found['cores']} cores). The regions of 50 % and 90 %",
             f"hold {ours['coverage_50']:.1f} % and {ours['coverage_90']:.1f} % of the truths.",
         ]
     )
@@ -115,7 +115,8 @@ def world_geoclip_conditions() -> str:
             f"{len(ours)} seeds, {found['photos']:,} photos asked about of each; seed 0 has",
             f"{sizes['train']:,} photos to train on and {sizes['validation']:,} to validate. Geotoken:",
             f"{how['parameters']:,} parameters, {how['steps']:,} steps of 128 photos,",
-            f"{minutes:.0f} minutes a seed on {how['threads']} thread; the slowest baseline took {baseline:.1f}. NLL {nll:.2f}; the",
+            f"{minutes:.0f} minutes a seed on {how['threads']} thread; the slowest",
+            f"baseline took {baseline:.1f}. NLL {nll:.2f}; the",
             f"regions of 50 % and 90 % hold {held[0]:.1f} % and {held[1]:.1f} % of the truths.",
         ]
     )
