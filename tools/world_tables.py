@@ -61,7 +61,8 @@ def world_bayes_conditions() -> str:
         [
             f"{found['photos']:,} photos asked about. A photo has on average",
             f"{world['places_of_5_percent']:.1f} places of 5 % or more;",
-            f"{world['photos_of_two_places']:.0f} % of photos have at least two; the mean entropy is {world['entropy']:.2f} nats. Of the neighbors",
+            f"{world['photos_of_two_places']:.0f} % of photos have at least two;",
+            f"the mean entropy is {world['entropy']:.2f} nats. Of the neighbors",
             f"{found['same_place_share']:.0%} are of the photo's own place.",
             f"{how['parameters']:,} parameters, {how['steps']:,} steps of 128 of {how['rows']:,} photos:",
             f"{how['seconds'] / 60:.0f} minutes of wall time on {how['threads']} thread of",
