@@ -29,7 +29,7 @@ from worlds.oracle import Optimum, ambiguity, optimum
 from worlds.training import train
 
 WORLD = LookalikeConfig()
-NUM_PHOTOS = 40_000
+NUM_PHOTOS = 160_000
 MODEL = ModelConfig(
     width=64,
     num_encoder_layers=2,
@@ -42,13 +42,13 @@ MODEL = ModelConfig(
     head="kernel",
 )
 LOOP = LoopConfig(
-    steps=3000,
+    steps=1200,
     batch_size=128,
     learning_rate=3e-3,
     warmup_steps=100,
     clip_norm=1.0,
     ema_decay=0.995,
-    validate_every=500,
+    validate_every=200,
     save_every=100,
     accelerator="cpu",
 )
