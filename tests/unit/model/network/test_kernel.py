@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from geotoken import cells
 from geotoken.geo import haversine_km
@@ -15,8 +16,7 @@ def pointer(make_config):
 
 
 def logistic_mass(low, high, center, width):
-    low, high = (1 / (1 + np.exp(-(edge - center) / width)) for edge in (low, high))
-    return high - low
+    return expit((high - center) / width) - expit((low - center) / width)
 
 
 @torch.no_grad()
