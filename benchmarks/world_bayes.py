@@ -21,6 +21,7 @@ import torch
 from common import provenance, write_json
 from geotoken.metrics import THRESHOLDS_KM, accuracy, distance_to_truth_km
 from geotoken.model import ModelConfig
+from geotoken.model.config import HEADS
 from geotoken.train.config import LoopConfig
 from worlds.cases import MODALITY, Gallery, WorldCases
 from worlds.judge import Judged, judge
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--minutes", type=float, default=40.0, help="wall time of training in one go")
     parser.add_argument("--steps", type=int, default=LOOP.steps)
+    parser.add_argument("--head", choices=HEADS, default=MODEL.head)
     parser.add_argument("--photos", type=int, default=2000, help="photos asked about")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
@@ -74,7 +76,8 @@ def main() -> None:
         WorldCases(retrieved, photos.feature, photos.lat, photos.lng, photos.owner)
         for photos in (trained, asked)
     )
-    done = train(cases, MODEL, dataclasses.replace(LOOP, steps=args.steps), args.work, args.minutes)
+    network = dataclasses.replace(MODEL, head=args.head)
+    done = train(cases, network, dataclasses.replace(LOOP, steps=args.steps), args.work, args.minutes)
     if done is None:
         sys.exit(1)
     model, how = done
@@ -85,6 +88,7 @@ def main() -> None:
         "world": dataclasses.asdict(WORLD) | ambiguity(log_posterior),
         "same_place_share": float(np.mean(gallery.place[new.neighbors] == asked.place[:, None])),
         "photos": args.photos,
+        "head": args.head,
         **compare(judged, best, asked),
         "nearest_neighbor": nearest(new),
         "training": how,
