@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    about = provenance()
     world = LookalikeWorld(WORLD)
     gallery, trained, asked = world.draw_gallery(), world.draw(NUM_PHOTOS, 1), world.draw(args.photos, 2)
     retrieved = Gallery.of(gallery.feature, gallery.lat, gallery.lng, gallery.owner)
@@ -93,7 +94,7 @@ def main() -> None:
         "nearest_neighbor": nearest(new),
         "training": how,
         "seconds_a_photo": judged.seconds,
-        **provenance(),
+        **about,
     }
     sys.stdout.write(write_json(report, args.out))
 

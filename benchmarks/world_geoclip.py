@@ -46,24 +46,24 @@ from worlds.training import train
 WORLD = MixedConfig()
 BUDGET = Budget()
 MODEL = ModelConfig(
-    width=96,
+    width=64,
     num_encoder_layers=2,
     num_decoder_layers=2,
     num_heads=4,
-    feed_forward=192,
+    feed_forward=128,
     dropout=0.1,
     modalities=((MODALITY, WORLD.dim),),
     relative_similarity=True,
     head="kernel",
 )
 LOOP = LoopConfig(
-    steps=2000,
+    steps=1500,
     batch_size=128,
-    learning_rate=2e-3,
+    learning_rate=3e-3,
     warmup_steps=100,
     clip_norm=1.0,
     ema_decay=0.995,
-    validate_every=500,
+    validate_every=250,
     save_every=100,
     accelerator="cpu",
 )
@@ -83,11 +83,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40.0, help="wall time of training in one go")
     parser.add_argument("--steps", type=int, default=LOOP.steps)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--photos", type=int, default=1000, help="photos asked about, of each seed")
+    parser.add_argument("--photos", type=int, default=1500, help="photos asked about, of each seed")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    about = provenance(args.geoclip)
     loop = dataclasses.replace(LOOP, steps=args.steps)
     places = LocationVectors(args.geoclip, args.work / "vectors.npy")
     seeds = []
@@ -108,7 +109,7 @@ def main() -> None:
         "budget": dataclasses.asdict(BUDGET),
         "mean": mean([{**one["baselines"], **one["geotoken"]["answers"]} for one in seeds]),
         "seeds": seeds,
-        **provenance(args.geoclip),
+        **about,
     }
     sys.stdout.write(write_json(report, args.out))
 
