@@ -57,7 +57,7 @@ MODEL = ModelConfig(
     head="kernel",
 )
 LOOP = LoopConfig(
-    steps=1500,
+    steps=1000,
     batch_size=128,
     learning_rate=3e-3,
     warmup_steps=100,
@@ -67,9 +67,9 @@ LOOP = LoopConfig(
     save_every=100,
     accelerator="cpu",
 )
-CELLS = (20, 100)
+CELLS = (5, 25)
 """Least and most photos of a class of the flat partition."""
-LEVELS = ((20, 800), (20, 300), (20, 100))
+LEVELS = ((20, 800), (10, 150), (5, 25))
 """Those of the three partitions of the hierarchy."""
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of what is kept")
     parser.add_argument("--minutes", type=float, default=40.0, help="wall time of training in one go")
     parser.add_argument("--steps", type=int, default=LOOP.steps)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--photos", type=int, default=1500, help="photos asked about, of each seed")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
@@ -92,7 +92,7 @@ def main() -> None:
     loop = dataclasses.replace(LOOP, steps=args.steps)
     places = LocationVectors(args.geoclip, args.work / "vectors.npy")
     seeds = []
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         folder = args.work / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         world = mixed_world(places.lat, places.lng, places.vectors, dataclasses.replace(WORLD, seed=seed))

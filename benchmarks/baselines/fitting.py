@@ -49,9 +49,9 @@ class Baseline(Protocol):
 class Budget:
     """How a baseline is trained."""
 
-    epochs: int = 20
+    epochs: int = 12
     """Passes over the photos at most."""
-    patience: int = 3
+    patience: int = 2
     """Passes without a better validation loss before it stops."""
     batch_size: int = 512
     """Photos of a step, B."""
