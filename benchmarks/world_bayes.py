@@ -102,7 +102,7 @@ def main() -> None:
 def compare(judged: Judged, best: Optimum, asked: Photos) -> dict[str, Any]:
     """Figures of geotoken and of the optimum, and what lies between them."""
     lat, lng = asked.lat, asked.lng
-    ours = judged.best_at_each(lat, lng)
+    ours = judged.best_at_each("disk", lat, lng)
     bayes = {
         f"acc_at_{r}km": accuracy(distance_to_truth_km(*best.best[r], lat, lng))[f"acc_at_{r}km"]
         for r in THRESHOLDS_KM
@@ -111,6 +111,7 @@ def compare(judged: Judged, best: Optimum, asked: Photos) -> dict[str, Any]:
         "geotoken": {
             "nll": float(judged.nll.mean()),
             "at_each": ours,
+            "at_each_as_proposed": judged.best_at_each("mbr", lat, lng),
             **{name: judged.accuracy(name, lat, lng) for name in judged.answers if "km" not in name},
             **judged.coverage(),
         },
