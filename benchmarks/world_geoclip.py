@@ -69,6 +69,8 @@ LOOP = LoopConfig(
 )
 CELLS = (5, 25)
 """Least and most photos of a class of the flat partition."""
+WIDE_CELLS = (20, 100)
+"""Those of another one, whose classes have more photos each."""
 LEVELS = ((20, 800), (10, 150), (5, 25))
 """Those of the three partitions of the hierarchy."""
 
@@ -96,7 +98,7 @@ def main() -> None:
         folder = args.work / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         world = mixed_world(places.lat, places.lng, places.vectors, dataclasses.replace(WORLD, seed=seed))
-        found = kept(folder / "baselines.json", lambda w=world, s=seed: baselines(w, places, s, args.photos))
+        found = baselines(world, places, seed, args.photos, folder / "baselines.json")
         loop = dataclasses.replace(loop, seed=seed)
         ours = kept(
             folder / "geotoken.json",
@@ -121,25 +123,28 @@ def kept(path: Path, make: Any) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def baselines(world: MixedWorld, places: LocationVectors, seed: int, num_photos: int) -> dict[str, Any]:
-    """Accuracy of every baseline, and the time it took."""
+def baselines(
+    world: MixedWorld, places: LocationVectors, seed: int, num_photos: int, path: Path
+) -> dict[str, Any]:
+    """Accuracy of every baseline, and the time it took; those that the file holds are not trained again."""
     budget = dataclasses.replace(BUDGET, seed=seed)
-    train_part, asked = labelled(world.train), world.test
     gallery = (world.train.lat, world.train.lng)
     methods: dict[str, Baseline] = {
         "nearest_neighbor": NearestNeighbor(),
         "gps_gallery": GpsGallery(places.of, gallery, budget),
         "flat_cells": FlatCells(CELLS, budget),
+        "flat_cells_wide": FlatCells(WIDE_CELLS, budget),
         "hierarchical_cells": HierarchicalCells(LEVELS, budget),
         "regression": Regression(budget),
     }
-    found = {}
-    for name, method in methods.items():
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    lat, lng = world.test.lat[:num_photos], world.test.lng[:num_photos]
+    for name in methods.keys() - found.keys():
         began = time.perf_counter()
-        method.fit(train_part, labelled(world.validation))
-        lat, lng = method.answer(asked.feature[:num_photos])
-        distance_km = distance_to_truth_km(lat, lng, asked.lat[:num_photos], asked.lng[:num_photos])
+        methods[name].fit(labelled(world.train), labelled(world.validation))
+        distance_km = distance_to_truth_km(*methods[name].answer(world.test.feature[:num_photos]), lat, lng)
         found[name] = accuracy(distance_km) | {"seconds": time.perf_counter() - began}
+        write_json(found, path)
         print(f"seed {seed}: {name} {found[name]}", file=sys.stderr, flush=True)
     return found
 

@@ -13,6 +13,7 @@ BASELINES = {
     "nearest_neighbor": "nearest neighbor",
     "gps_gallery": "retrieval of places (GeoCLIP)",
     "flat_cells": "flat cells (PlaNet)",
+    "flat_cells_wide": "flat cells, wider",
     "hierarchical_cells": "hierarchical cells (ISN)",
     "regression": "regression of coordinates",
 }
