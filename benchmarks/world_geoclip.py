@@ -139,7 +139,7 @@ def baselines(
     }
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lat, lng = world.test.lat[:num_photos], world.test.lng[:num_photos]
-    for name in methods.keys() - found.keys():
+    for name in [name for name in methods if name not in found]:
         began = time.perf_counter()
         methods[name].fit(labelled(world.train), labelled(world.validation))
         distance_km = distance_to_truth_km(*methods[name].answer(world.test.feature[:num_photos]), lat, lng)
