@@ -6,6 +6,8 @@ VENV ?= .venv
 PACKAGE ?= .
 PHOTO ?= examples/himeji-castle.jpg
 WORKERS ?= 2
+PHOTOS ?= examples/attribution.csv
+RUN ?= run/demo
 BENCHMARKS ?= cells regions gallery posterior locate decode decode_memory decode_growth training
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -14,16 +16,24 @@ CODE := src tests tools benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test fmt check bench golden docs
+.PHONY: help setup demo train-demo test fmt check bench golden docs
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 setup: $(VENV)/.dev  ## make the environment with the [dev] extra, editable
 
 demo: $(VENV)/.base  ## install geotoken without extras and locate a real photo
 	$(BIN)/geotoken locate $(PHOTO)
+
+# Eight photos show that it works, and make no model: for one, give a folder of a thousand as PHOTOS.
+train-demo: $(VENV)/.dev  ## train every stage on PHOTOS, into the folder RUN, and locate a photo with the result
+	$(BIN)/geotoken embed $(PHOTOS) --out $(RUN)/store
+	$(BIN)/geotoken train align $(RUN)/store --out $(RUN)/align --config configs/demo/align.toml
+	$(BIN)/geotoken train decoder $(RUN)/store --align $(RUN)/align --out $(RUN)/model --config configs/demo/decoder.toml
+	$(BIN)/geotoken train reward $(RUN)/store --model $(RUN)/model --config configs/demo/reward.toml
+	$(BIN)/geotoken locate $(PHOTO) --model $(RUN)/model --select reward
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -21,6 +21,7 @@ import torch
 from common import provenance, write_json
 from geotoken.metrics import THRESHOLDS_KM, accuracy, distance_to_truth_km
 from geotoken.model import ModelConfig
+from geotoken.model.config import HEADS
 from geotoken.train.config import LoopConfig
 from worlds.cases import MODALITY, Gallery, WorldCases
 from worlds.judge import Judged, judge
@@ -29,7 +30,7 @@ from worlds.oracle import Optimum, ambiguity, optimum
 from worlds.training import train
 
 WORLD = LookalikeConfig()
-NUM_PHOTOS = 40_000
+NUM_PHOTOS = 160_000
 MODEL = ModelConfig(
     width=64,
     num_encoder_layers=2,
@@ -42,13 +43,13 @@ MODEL = ModelConfig(
     head="kernel",
 )
 LOOP = LoopConfig(
-    steps=3000,
+    steps=1200,
     batch_size=128,
     learning_rate=3e-3,
     warmup_steps=100,
     clip_norm=1.0,
     ema_decay=0.995,
-    validate_every=500,
+    validate_every=200,
     save_every=100,
     accelerator="cpu",
 )
@@ -62,11 +63,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--minutes", type=float, default=40.0, help="wall time of training in one go")
     parser.add_argument("--steps", type=int, default=LOOP.steps)
+    parser.add_argument("--head", choices=HEADS, default=MODEL.head)
     parser.add_argument("--photos", type=int, default=2000, help="photos asked about")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    about = provenance()
     world = LookalikeWorld(WORLD)
     gallery, trained, asked = world.draw_gallery(), world.draw(NUM_PHOTOS, 1), world.draw(args.photos, 2)
     retrieved = Gallery.of(gallery.feature, gallery.lat, gallery.lng, gallery.owner)
@@ -74,7 +77,8 @@ def main() -> None:
         WorldCases(retrieved, photos.feature, photos.lat, photos.lng, photos.owner)
         for photos in (trained, asked)
     )
-    done = train(cases, MODEL, dataclasses.replace(LOOP, steps=args.steps), args.work, args.minutes)
+    network = dataclasses.replace(MODEL, head=args.head)
+    done = train(cases, network, dataclasses.replace(LOOP, steps=args.steps), args.work, args.minutes)
     if done is None:
         sys.exit(1)
     model, how = done
@@ -85,11 +89,12 @@ def main() -> None:
         "world": dataclasses.asdict(WORLD) | ambiguity(log_posterior),
         "same_place_share": float(np.mean(gallery.place[new.neighbors] == asked.place[:, None])),
         "photos": args.photos,
+        "head": args.head,
         **compare(judged, best, asked),
         "nearest_neighbor": nearest(new),
         "training": how,
         "seconds_a_photo": judged.seconds,
-        **provenance(),
+        **about,
     }
     sys.stdout.write(write_json(report, args.out))
 
@@ -97,7 +102,7 @@ def main() -> None:
 def compare(judged: Judged, best: Optimum, asked: Photos) -> dict[str, Any]:
     """Figures of geotoken and of the optimum, and what lies between them."""
     lat, lng = asked.lat, asked.lng
-    ours = judged.best_at_each(lat, lng)
+    ours = judged.best_at_each("disk", lat, lng)
     bayes = {
         f"acc_at_{r}km": accuracy(distance_to_truth_km(*best.best[r], lat, lng))[f"acc_at_{r}km"]
         for r in THRESHOLDS_KM
@@ -106,6 +111,7 @@ def compare(judged: Judged, best: Optimum, asked: Photos) -> dict[str, Any]:
         "geotoken": {
             "nll": float(judged.nll.mean()),
             "at_each": ours,
+            "at_each_as_proposed": judged.best_at_each("mbr", lat, lng),
             **{name: judged.accuracy(name, lat, lng) for name in judged.answers if "km" not in name},
             **judged.coverage(),
         },

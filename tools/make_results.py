@@ -18,6 +18,13 @@ from typing import Any
 
 from geotoken.artifact import load_artifact, save_artifact
 from geotoken.tokens import TokenScheme
+from world_tables import (
+    world_bayes,
+    world_bayes_conditions,
+    world_geoclip,
+    world_geoclip_conditions,
+    world_geoclip_decoders,
+)
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,6 +36,7 @@ PAGES = (
     ROOT / "docs" / "batches.md",
     ROOT / "docs" / "performance.md",
     ROOT / "docs" / "quickstart.md",
+    ROOT / "docs" / "worlds.md",
     MODEL / "MODEL_CARD.md",
 )
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
@@ -402,6 +410,8 @@ TABLES: dict[str, Callable[[], str]] = {
         galleries,
         *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
         *(decode, decode_conditions, decode_prefixes, prefix_sharing, decode_memory, decode_growth),
+        *(world_bayes, world_bayes_conditions),
+        *(world_geoclip, world_geoclip_decoders, world_geoclip_conditions),
     )
 }
 

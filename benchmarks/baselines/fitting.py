@@ -49,9 +49,9 @@ class Baseline(Protocol):
 class Budget:
     """How a baseline is trained."""
 
-    epochs: int = 40
+    epochs: int = 12
     """Passes over the photos at most."""
-    patience: int = 4
+    patience: int = 2
     """Passes without a better validation loss before it stops."""
     batch_size: int = 512
     """Photos of a step, B."""
@@ -59,7 +59,7 @@ class Budget:
     """Of AdamW; falls to nothing by a cosine over `epochs`."""
     weight_decay: float = 0.01
     """Of AdamW."""
-    hidden: int = 512
+    hidden: int = 256
     """Units of each of the two hidden layers of the perceptron."""
     dropout: float = 0.1
     """Share of hidden units dropped."""

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from geotoken import cells
 from geotoken.decoding import Candidates, DecodingOptions, Posterior, decode, posterior, score
+from geotoken.geo import from_xyz
 from geotoken.metrics import THRESHOLDS_KM, accuracy, coverage, distance_to_truth_km
 from geotoken.protocol import TokenModel
 from geotoken.selection import select
 from geotoken.selection.utility import Utility, mixed_thresholds, within_km
 from worlds.cases import WorldCases
+from worlds.oracle import disk_centers
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +30,8 @@ DECODERS = {
 EPSILON = 1e-3
 """Probability below which the posterior is not divided further."""
 _TOGETHER = 16
+_PLACE_LEVEL, _PLACES, _LEAST = 10, 10, 0.01  # what disks are laid around
+_MARGIN_KM = 0.9
 
 
 @dataclass(slots=True)
@@ -47,10 +51,20 @@ class Judged:
         """Accuracy of one kind of answer."""
         return accuracy(distance_to_truth_km(*self.answers[name], lat, lng))
 
-    def best_at_each(self, lat: Floats, lng: Floats) -> dict[str, float]:
-        """Accuracy at each threshold of the answers chosen for that threshold."""
+    def best_at_each(self, kind: str, lat: Floats, lng: Floats) -> dict[str, float]:
+        """Accuracy at each threshold of the answers chosen for that threshold.
+
+        Args:
+            kind: "mbr", as the pipeline proposes answers, or "disk", which also tries every disk that holds
+                several places.
+            lat: True latitudes in degrees, shape (N,).
+            lng: True longitudes in degrees, shape (N,).
+
+        Returns:
+            Percent by name of the metric.
+        """
         return {
-            f"acc_at_{r}km": self.accuracy(f"mbr_{r}km", lat, lng)[f"acc_at_{r}km"] for r in THRESHOLDS_KM
+            f"acc_at_{r}km": self.accuracy(f"{kind}_{r}km", lat, lng)[f"acc_at_{r}km"] for r in THRESHOLDS_KM
         }
 
     def coverage(self) -> dict[str, float]:
@@ -98,10 +112,19 @@ def _judge_some(model: TokenModel, cases: WorldCases, rows: range, found: Judged
     for row, one, whole in zip(rows, candidates, wholes, strict=True):
         near = cases.gallery.lat[cases.neighbors[row]], cases.gallery.lng[cases.neighbors[row]]
         found.credible[row] = whole.credible_level_of(cases.lat[row], cases.lng[row])
-        utilities = {"mbr": mixed_thresholds} | {f"mbr_{r}km": within_km(r) for r in THRESHOLDS_KM}
-        for name, utility in utilities.items():
-            _put(found, name, row, "mbr", one, whole, utility, near)
+        disks = from_xyz(disk_centers(_likely_places(whole), _MARGIN_KM))
+        more = np.concatenate([near[0], disks[0]]), np.concatenate([near[1], disks[1]])
+        _put(found, "mbr", row, "mbr", one, whole, mixed_thresholds, near)
+        for r in THRESHOLDS_KM:
+            _put(found, f"mbr_{r}km", row, "mbr", one, whole, within_km(r), near)
+            _put(found, f"disk_{r}km", row, "mbr", one, whole, within_km(r), more)
     _note(found, "mbr", began)
+
+
+def _likely_places(whole: Posterior) -> Floats:
+    """Centers of the likeliest cells of some 8 km as unit vectors, shape (S, 3)."""
+    cell_id, probability = whole.cells(_PLACE_LEVEL)
+    return cells.center_xyz(cell_id[:_PLACES][probability[:_PLACES] >= _LEAST])
 
 
 def _put(

@@ -24,17 +24,17 @@ _CANDIDATES = 512  # points looked at for look-alikes that are far enough
 class MixedConfig:
     """The parameters of the world."""
 
-    num_photos: int = 60_000
+    num_photos: int = 40_000
     """Photos drawn, each at its own point."""
     dim: int = 128
     """Numbers of a feature, D."""
     num_lookalikes: int = 8
     """Look-alikes of each point: the points of the most similar location vectors beyond `apart_km`."""
-    apart_km: float = 300.0
+    apart_km: float = 1000.0
     """Least distance of a look-alike."""
-    mixed: tuple[float, ...] = (0.3, 0.4, 0.3)
+    mixed: tuple[float, ...] = (0.2, 0.4, 0.4)
     """Probabilities that a photo's vector has 0, 1, ... look-alikes mixed in."""
-    least_share: float = 0.4
+    least_share: float = 0.3
     """The photo's own point has a weight drawn evenly from this to 1, each look-alike one from 0 to 1 minus
     this."""
     noise: float = 0.5

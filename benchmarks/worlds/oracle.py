@@ -54,7 +54,7 @@ def optimum(
     mbr = np.empty((2, len(log_posterior)))
     margin_km = 3 * scatter_km
     for photo, probability, xyz in _places_that_matter(log_posterior, to_xyz(lat, lng)):
-        answers = _answers(xyz, [r - margin_km for r in THRESHOLDS_KM if r > 2 * margin_km])
+        answers = disk_centers(xyz, margin_km)
         distance_km = EARTH_RADIUS_KM * np.arccos(np.clip(answers @ xyz.T, -1, 1))
         total = np.zeros(len(answers))
         for r in THRESHOLDS_KM:
@@ -116,8 +116,17 @@ def _places_that_matter(log_posterior: Floats, xyz: Floats) -> Iterator[tuple[in
         yield photo, row[top], xyz[top]
 
 
-def _answers(xyz: Floats, radii_km: list[float]) -> Floats:
-    """The places, and where circles of each radius around two of them meet: unit vectors, shape (A, 3)."""
+def disk_centers(xyz: Floats, margin_km: float) -> Floats:
+    """Where the disk of a threshold's radius that holds most of some places may have its center.
+
+    Args:
+        xyz: The places as unit vectors, shape (S, 3).
+        margin_km: How far inside the disk's edge a place shall lie.
+
+    Returns:
+        The places, and where circles of each threshold around two of them meet: unit vectors, shape (A, 3).
+    """
+    radii_km = [r - margin_km for r in THRESHOLDS_KM if r > 2 * margin_km]
     found = [xyz]
     one, other = np.triu_indices(len(xyz), 1)
     a, b = xyz[one], xyz[other]

@@ -99,12 +99,30 @@ class ItemPlaces:
 
     @classmethod
     def of(cls, scheme: TokenScheme, item_tokens: Ints, item_mask: Bools) -> "ItemPlaces":
-        """Places of items, shapes (photos, E, T) and (photos, E)."""
+        """Places of items.
+
+        Args:
+            scheme: The token scheme.
+            item_tokens: Tokens of the items, shape (photos, E, T).
+            item_mask: Whether there is such an item, shape (photos, E).
+
+        Returns:
+            The places.
+        """
         face, center = leaf_centers(scheme, item_tokens)
         return cls(np.where(item_mask, face, -1), center)
 
     def offset(self, photo: Ints, corners: Corners, side: float) -> Singles:
-        """Items of each row's photo from the corner of its cell, as in `StepInput`."""
+        """Items of each row's photo from the corner of its cell, as in `StepInput`.
+
+        Args:
+            photo: Photo of each row, shape (R,).
+            corners: The cells of the rows.
+            side: Side of these cells on their face.
+
+        Returns:
+            Offsets, shape (R, E, 2), float32.
+        """
         offset = (self.center[photo] - corners.corner[:, None]) / side
         offset[self.face[photo] != corners.face[:, None]] = ELSEWHERE
         return offset.astype(np.float32)

@@ -124,6 +124,7 @@ def test_settings_are_defaults_then_a_file_then_flags(store, tmp_path):
 
 def test_the_shipped_file_says_what_the_defaults_are(store):
     assert read_settings(store, CONFIGS / "align.toml") == read_settings(store)
+    assert read_settings(store, CONFIGS / "demo" / "align.toml").align.validation_share == 0.25
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("align*.toml")), ids=lambda path: path.name)

@@ -20,6 +20,13 @@ def test_the_recipe_is_what_its_file_says():
         assert entries.items() <= sections[section].items()
 
 
+def test_the_demo_only_shortens_the_recipe():
+    demo, whole = RewardSettings.resolve(ROOT / "configs" / "demo" / "reward.toml"), RewardSettings.resolve()
+    assert demo.loop.epochs < whole.loop.epochs
+    loop = dataclasses.replace(demo.loop, epochs=whole.loop.epochs, warmup_steps=whole.loop.warmup_steps)
+    assert dataclasses.replace(demo, loop=loop) == whole
+
+
 def test_flags_overrule_the_file_and_the_file_what_suits_the_model(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[network]\nwidth = 32\nnum_neighbors = 7\n[loop]\nepochs = 3\nseed = 5\n")

@@ -16,7 +16,7 @@ from training_cases import TINY, NearCases
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
-NAMES = ("compact", "paper")
+NAMES = ("compact", "paper", "demo/decoder")
 FLAGS = {
     "model": {**TINY, "level": 4, "modalities": (("image", 4),), "num_neighbors": 4},
     "loop": {"steps": 2, "batch_size": 8, "micro_batch": 4, "accelerator": "cpu", "validate_every": 2},

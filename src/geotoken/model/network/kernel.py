@@ -15,7 +15,7 @@ from geotoken.model.grid import ELSEWHERE, WIDTHS_KM, grid, side_before
 from geotoken.model.network.pointer import Pointer
 
 _FACE_KM: Final = 10_007.5  # side of a face: a quarter of the Earth's circumference
-_SHORT: Final = 1e-3
+_SHORT: Final = 0.1  # widths; below it 1 - exp(-x) loses digits, and a series is exact
 _REACH: Final = 4.0  # how far items draw each other, in widths, at first
 
 
@@ -111,7 +111,8 @@ class KernelPointer(Pointer):
         best_i, rows = axis(offset[..., 0])
         best_j, columns = axis(offset[..., 1])
         short = step[..., 0] / n
-        log_span = torch.where(short < _SHORT, short.log() - short / 2, _log1mexp(short.clamp_min(_SHORT)))
+        series = short.log() - short / 2 + short.square() / 24
+        log_span = torch.where(short < _SHORT, series, _log1mexp(short.clamp_min(_SHORT)))
         weights = scores.float()[..., None] + self.scale_bias(x).float()[..., None, :]
         weights = weights + best_i + best_j + 2 * log_span  # (..., E, S)
         flat = weights.flatten(-2).softmax(dim=-1)

@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import softplus
 
 from geotoken.model.config import ModelConfig
 
@@ -70,7 +70,8 @@ class Pointer(nn.Module):
             Log-probabilities, shape (..., V), float32.
         """
         gate = self.gate(x).float()  # (..., 1)
-        one, other = log_probs + logsigmoid(-gate), copy + logsigmoid(gate)
+        # Not logsigmoid: ONNX takes the logarithm of a sigmoid, which runtimes approximate in the tails.
+        one, other = log_probs - softplus(gate), copy - softplus(-gate)
         mixed = torch.maximum(one, other) + torch.log1p(torch.exp(-(one - other).abs()))  # logaddexp
         return torch.where(known, mixed, log_probs)
 

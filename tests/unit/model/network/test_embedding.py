@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from geotoken.model.network.embedding import EvidenceEmbedding
+from geotoken.model.network.embedding import EvidenceEmbedding, relative
 from geotoken.model.network.layers import sinusoid
 
 
@@ -61,3 +61,12 @@ def test_switched_off_means_not_told(make_config, evidence, tensors, switch, nam
     for wanted in (True, False):
         embedding = EvidenceEmbedding(dataclasses.replace(config, **{switch: wanted}))
         assert torch.equal(embedding(arrays)[0], embedding(changed)[0]) != wanted
+
+
+def test_relative_similarities_are_those_among_the_known():
+    similarity = torch.tensor([[0.80, 0.82, 0.84, 0.0], [0.5, 0.0, 0.0, 0.0]])
+    known = torch.tensor([[True, True, True, False], [True, False, False, False]])
+    found = relative(similarity, known)
+    step = 1.5**0.5  # of three in a row, in standard deviations
+    expected = torch.tensor([[[-0.4, -step], [0.0, 0.0], [0.4, step], [0.0, 0.0]], [[0.0, 0.0]] * 4])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
