@@ -6,14 +6,11 @@ Owns writing and reading it for training; must not know what a model folder hold
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from geotoken.alignment.config import CONFIG_FILE, FORMAT_VERSION, KIND, WEIGHTS_FILE, AlignmentConfig
 from geotoken.alignment.network.network import AlignmentNetwork
 from geotoken.errors import ArtifactError
-from geotoken.files import replacing
 from geotoken.manifest import verify_manifest, write_manifest
+from geotoken.tensors import load_weights, save_weights
 
 
 def save_alignment(
@@ -29,13 +26,9 @@ def save_alignment(
     Raises:
         ArtifactError: It cannot be written.
     """
-    weights = {
-        name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()
-    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / WEIGHTS_FILE) as beside:
-            save_file(weights, beside, metadata={"format": "pt"})
+        save_weights(network, folder / WEIGHTS_FILE)
         network.config.save(folder / CONFIG_FILE)
         write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION, extra=about)
     except OSError as error:
@@ -58,12 +51,5 @@ def load_alignment(folder: Path) -> AlignmentNetwork:
     """
     verify_manifest(folder, KIND, FORMAT_VERSION)
     network = AlignmentNetwork(AlignmentConfig.load(folder / CONFIG_FILE))
-    path = folder / WEIGHTS_FILE
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ArtifactError(
-            f"{path} does not hold the weights of {CONFIG_FILE} ({reason}); train or fetch it again"
-        ) from error
+    load_weights(network, folder / WEIGHTS_FILE, "train or fetch it again")
     return network.eval()

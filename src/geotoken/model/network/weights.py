@@ -3,17 +3,14 @@
 Owns the two files; must not know what a model folder holds beside them.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from geotoken.errors import ArtifactError
+from geotoken.files import replacing
 from geotoken.model.config import ModelConfig
 from geotoken.model.network.transformer import GeoTokenModel
 from geotoken.model.runtime import CONFIG_FILE
+from geotoken.tensors import load_weights, save_weights
 
 WEIGHTS_FILE: Final = "model.safetensors"
 
@@ -25,13 +22,9 @@ def save_network(network: GeoTokenModel, folder: Path) -> None:
         network: The network.
         folder: An existing folder.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    part = folder / f".{WEIGHTS_FILE}.part"
-    save_file(weights, part, metadata={"format": "pt"})
-    os.replace(part, folder / WEIGHTS_FILE)
-    part = folder / f".{CONFIG_FILE}.part"
-    network.config.save(part)
-    os.replace(part, folder / CONFIG_FILE)
+    save_weights(network, folder / WEIGHTS_FILE)
+    with replacing(folder / CONFIG_FILE) as beside:
+        network.config.save(beside)
 
 
 def load_network(folder: Path) -> GeoTokenModel:
@@ -47,12 +40,5 @@ def load_network(folder: Path) -> GeoTokenModel:
         ArtifactError: If a file is missing or damaged, or the weights do not fit the configuration.
     """
     network = GeoTokenModel(ModelConfig.load(folder / CONFIG_FILE))
-    path = folder / WEIGHTS_FILE
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ArtifactError(
-            f"{path} does not hold the weights of {CONFIG_FILE} ({reason}); install the model again"
-        ) from error
+    load_weights(network, folder / WEIGHTS_FILE, "install the model again")
     return network.eval()
