@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from geotoken import Locator
@@ -58,14 +57,6 @@ accelerator = "cpu"
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def run(command, *arguments):
     result = CliRunner().invoke(app, ["train", command, *map(str, arguments)])
     return result.exit_code, result.stdout, result.stderr
@@ -96,7 +87,6 @@ def place(tmp_path_factory):
     write_store(folder / "store", 120)
     (folder / "decoder.toml").write_text(DECODER, encoding="utf-8")
     (folder / "reward.toml").write_text(REWARD, encoding="utf-8")
-    torch.set_num_threads(1)
     code, _, stderr = run(
         "decoder", folder / "store", "--out", folder / "model", "--config", folder / "decoder.toml"
     )
@@ -107,7 +97,6 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(place):
     """What the command printed as JSON, and the model."""
-    torch.set_num_threads(1)
     code, stdout, stderr = run(
         "reward", place / "store", "--model", place / "model", "--config", place / "reward.toml", "--json"
     )
@@ -158,6 +147,10 @@ def test_a_second_training_asks_for_resume_and_replaces_the_first(trained, place
     code, _, stderr = run("reward", *arguments)
     assert code == 2
     assert "holds a training run; give --resume" in stderr
+    code, _, stderr = run("reward", *arguments, "--folds", 2)
+    assert code == 2
+    assert "holds a training run; give --resume" in stderr
+    assert not (tmp_path / "model.training" / "reward" / "fold-0").exists()  # before the long work
     code, _, stderr = run("reward", *arguments, "--seed", 4, "--resume")
     assert code == 2
     assert "seed 0 (now 4)" in stderr
