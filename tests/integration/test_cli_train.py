@@ -125,6 +125,8 @@ def test_an_interrupted_training_is_resumed(trained, place):
     )
     assert code == 2
     assert "epochs 3 (now 4)" in stderr
+    saved = out.with_name("again.training") / "settings.toml"
+    assert read_sections(saved, SECTIONS)["loop"]["epochs"] == 3  # as it was
     arguments = [place / "store", "--out", out, "--config", place / "tiny.toml", "--epochs", 3]
     code, stdout, stderr = run(*arguments, "--resume", "--json")
     assert code == 0, stderr

@@ -13,9 +13,11 @@ from geotoken.cli import app
 from geotoken.features import FeatureStore
 from geotoken.features.write import Modality, StoreWriter
 from geotoken.images.embed import Encoder
+from geotoken.train.config import read_sections
 from geotoken.train.decoder import owner_hash
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.reward_cases import RewardCases
+from geotoken.train.reward_settings import SECTIONS
 from geotoken.train.store_cases import owner_codes
 
 DECODER = """
@@ -154,6 +156,8 @@ def test_a_second_training_asks_for_resume_and_replaces_the_first(trained, place
     code, _, stderr = run("reward", *arguments, "--seed", 4, "--resume")
     assert code == 2
     assert "seed 0 (now 4)" in stderr
+    saved = tmp_path / "model.training" / "reward" / "settings.toml"
+    assert read_sections(saved, SECTIONS)["loop"]["seed"] == 0  # as it was
     shutil.rmtree(tmp_path / "model.training" / "reward" / "run")
     before = (folder / "reward" / "reward.onnx").read_bytes()
     code, stdout, stderr = run("reward", *arguments, "--seed", 4)

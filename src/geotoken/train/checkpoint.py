@@ -45,6 +45,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: It cannot be written.
+        RuntimeError: PyTorch cannot do so for another reason.
     """
     with replacing(path) as beside, beside.open("wb") as file:
         try:

@@ -266,11 +266,12 @@ def fit_reward(
     """
     torch.manual_seed(settings.loop.seed)
     stage = RewardStage(RewardNetwork(settings.network), cases, settings.training)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.save(folder / "settings.toml")
-    outcome = fit(
-        stage, settings.loop, folder / RUN, resume=resume, settings=settings.flat(), on_step=on_step
-    )
+    run, described = folder / RUN, folder / "settings.toml"
+    check_new(run, resume=resume)
+    if not (resume and described.exists()):  # others than those of the run are refused below
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.save(described)
+    outcome = fit(stage, settings.loop, run, resume=resume, settings=settings.flat(), on_step=on_step)
     return outcome, stage
 
 
