@@ -15,7 +15,7 @@ import torch
 
 from geotoken.alignment import Alignment
 from geotoken.artifact import Artifact
-from geotoken.errors import InputError
+from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
@@ -101,6 +101,10 @@ def open_sources(
     modalities = [("image", store.dims["image"])]
     alignment = None
     if sources.align is not None:
+        if not sources.align.is_dir():
+            raise InputError(
+                f"there is no alignment {sources.align} (--align); make it: geotoken train align"
+            )
         alignment = Alignment.load(sources.align)
         alignment.check_encoder(store.encoders["image"], store.dims["image"])
         projected = alignment.project(np.ones((1, store.dims["image"]), dtype=np.float32))
