@@ -154,9 +154,7 @@ def prepare_neighbors(
             "embed photos of the split train, or of none"
         )
     if out.is_dir() and any(one.name.partition(".")[0] not in ("", *_PARTS) for one in out.iterdir()):
-        raise InputError(
-            f"{out} holds something else than a gallery and neighbor lists; choose another folder"
-        )
+        raise InputError(f"{out} holds something else than a gallery and neighbor lists; choose another")
     gallery = make_gallery(store, gallery_rows, out / "gallery", index=index, resume=resume)
     try:
         lists = find_neighbors(

@@ -102,9 +102,7 @@ def open_sources(
     alignment = None
     if sources.align is not None:
         if not sources.align.is_dir():
-            raise InputError(
-                f"there is no alignment {sources.align} (--align); make it: geotoken train align"
-            )
+            raise ArtifactError(f"there is no alignment {sources.align}; make it: geotoken train align ...")
         alignment = Alignment.load(sources.align)
         alignment.check_encoder(store.encoders["image"], store.dims["image"])
         projected = alignment.project(np.ones((1, store.dims["image"]), dtype=np.float32))
