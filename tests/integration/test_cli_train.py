@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from geotoken import Locator
@@ -37,14 +36,6 @@ accelerator = "cpu"
 validation_share = 0.2
 greedy_rows = 8
 """
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +71,6 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def trained(place):
     """A whole training, its output and the model."""
-    torch.set_num_threads(1)
     code, stdout, stderr = run(
         place / "store", "--out", place / "model", "--config", place / "tiny.toml", "--epochs", 3, "--json"
     )
@@ -135,6 +125,8 @@ def test_an_interrupted_training_is_resumed(trained, place):
     )
     assert code == 2
     assert "epochs 3 (now 4)" in stderr
+    saved = out.with_name("again.training") / "settings.toml"
+    assert read_sections(saved, SECTIONS)["loop"]["epochs"] == 3  # as it was
     arguments = [place / "store", "--out", out, "--config", place / "tiny.toml", "--epochs", 3]
     code, stdout, stderr = run(*arguments, "--resume", "--json")
     assert code == 0, stderr

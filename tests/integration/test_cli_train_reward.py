@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from geotoken import Locator
@@ -14,9 +13,11 @@ from geotoken.cli import app
 from geotoken.features import FeatureStore
 from geotoken.features.write import Modality, StoreWriter
 from geotoken.images.embed import Encoder
+from geotoken.train.config import read_sections
 from geotoken.train.decoder import owner_hash
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.reward_cases import RewardCases
+from geotoken.train.reward_settings import SECTIONS
 from geotoken.train.store_cases import owner_codes
 
 DECODER = """
@@ -58,14 +59,6 @@ accelerator = "cpu"
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def run(command, *arguments):
     result = CliRunner().invoke(app, ["train", command, *map(str, arguments)])
     return result.exit_code, result.stdout, result.stderr
@@ -96,7 +89,6 @@ def place(tmp_path_factory):
     write_store(folder / "store", 120)
     (folder / "decoder.toml").write_text(DECODER, encoding="utf-8")
     (folder / "reward.toml").write_text(REWARD, encoding="utf-8")
-    torch.set_num_threads(1)
     code, _, stderr = run(
         "decoder", folder / "store", "--out", folder / "model", "--config", folder / "decoder.toml"
     )
@@ -107,7 +99,6 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(place):
     """What the command printed as JSON, and the model."""
-    torch.set_num_threads(1)
     code, stdout, stderr = run(
         "reward", place / "store", "--model", place / "model", "--config", place / "reward.toml", "--json"
     )
@@ -158,9 +149,15 @@ def test_a_second_training_asks_for_resume_and_replaces_the_first(trained, place
     code, _, stderr = run("reward", *arguments)
     assert code == 2
     assert "holds a training run; give --resume" in stderr
+    code, _, stderr = run("reward", *arguments, "--folds", 2)
+    assert code == 2
+    assert "holds a training run; give --resume" in stderr
+    assert not (tmp_path / "model.training" / "reward" / "fold-0").exists()  # before the long work
     code, _, stderr = run("reward", *arguments, "--seed", 4, "--resume")
     assert code == 2
     assert "seed 0 (now 4)" in stderr
+    saved = tmp_path / "model.training" / "reward" / "settings.toml"
+    assert read_sections(saved, SECTIONS)["loop"]["seed"] == 0  # as it was
     shutil.rmtree(tmp_path / "model.training" / "reward" / "run")
     before = (folder / "reward" / "reward.onnx").read_bytes()
     code, stdout, stderr = run("reward", *arguments, "--seed", 4)

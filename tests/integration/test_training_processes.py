@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import training_worker
 from geotoken.train.log import read_log
@@ -33,10 +32,7 @@ def curve(folder):
 def alone(tmp_path_factory):
     """The curve of one process that nobody disturbs."""
     folder = tmp_path_factory.mktemp("alone")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     training_worker.train(folder)
-    torch.set_num_threads(before)
     steps, validations = curve(folder)
     assert [step for step, _ in steps] == list(range(1, len(steps) + 1))
     assert len(steps) >= 9

@@ -45,9 +45,15 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: It cannot be written.
+        RuntimeError: PyTorch cannot do so for another reason.
     """
-    with replacing(path) as beside, beside.open("wb") as file:  # by path, a full disk is a RuntimeError
-        torch.save({"format": FORMAT, **state}, file)
+    with replacing(path) as beside, beside.open("wb") as file:
+        try:
+            torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # which it hides, as on a full disk
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

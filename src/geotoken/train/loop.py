@@ -152,6 +152,22 @@ def fit(
         ) from error
 
 
+def check_new(folder: Path, *, resume: bool) -> None:
+    """Refuse to begin a run where there is one; ask this before long work.
+
+    Args:
+        folder: Where checkpoints shall be kept.
+        resume: Whether a run that is there goes on.
+
+    Raises:
+        InputError: The folder holds a run and `resume` is not set.
+    """
+    if not resume and (folder / LAST_FILE).exists():
+        raise InputError(
+            f"{folder} holds a training run; give --resume to go on with it, or remove it to train anew"
+        )
+
+
 def _fit(
     stage: Stage,
     config: LoopConfig,
@@ -161,14 +177,9 @@ def _fit(
     settings: Mapping[str, Any] | None,
     on_step: Callable[[StepReport], None] | None,
 ) -> Outcome:
-    """Train a stage.
-
-    Raises:
-        InputError: The folder holds a run and `resume` is not set.
-    """
+    """Train a stage."""
+    check_new(folder, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume and (folder / LAST_FILE).exists():
-        raise InputError(f"{folder} holds a training run; give --resume to go on with it, or another folder")
     run = Run(stage.name, stage.module, stage.num_rows, config, folder, dict(settings or {}))
     if resume:
         run.restore()

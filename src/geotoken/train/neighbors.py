@@ -27,6 +27,7 @@ from geotoken.train.splits import known_rows, training_rows
 SHARD_ROWS: Final = 65_536
 """Lists in one shard: what a killed process loses at most."""
 
+_PARTS = ("gallery", "lists")
 _QUERY_ROWS = 512  # queries of one search; bounds memory, and is what one thread does at once
 
 
@@ -152,6 +153,8 @@ def prepare_neighbors(
             f"{store.folder} has no photo to learn from, only those of the splits {', '.join(store.splits)}; "
             "embed photos of the split train, or of none"
         )
+    if out.is_dir() and any(one.name.partition(".")[0] not in ("", *_PARTS) for one in out.iterdir()):
+        raise InputError(f"{out} holds something else than a gallery and neighbor lists; choose another")
     gallery = make_gallery(store, gallery_rows, out / "gallery", index=index, resume=resume)
     try:
         lists = find_neighbors(

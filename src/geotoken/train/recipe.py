@@ -15,7 +15,7 @@ import torch
 
 from geotoken.alignment import Alignment
 from geotoken.artifact import Artifact
-from geotoken.errors import InputError
+from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
@@ -23,7 +23,7 @@ from geotoken.model.network import GeoTokenModel
 from geotoken.train.align_run import check_held_out
 from geotoken.train.checkpoint import training_folder
 from geotoken.train.decoder import DecoderStage
-from geotoken.train.loop import Outcome, StepReport, fit
+from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import prepare_neighbors
 from geotoken.train.plan import Plan, make_plan
@@ -101,6 +101,8 @@ def open_sources(
     modalities = [("image", store.dims["image"])]
     alignment = None
     if sources.align is not None:
+        if not sources.align.is_dir():
+            raise ArtifactError(f"there is no alignment {sources.align}; make it: geotoken train align ...")
         alignment = Alignment.load(sources.align)
         alignment.check_encoder(store.encoders["image"], store.dims["image"])
         projected = alignment.project(np.ones((1, store.dims["image"]), dtype=np.float32))
@@ -127,7 +129,12 @@ def plan_decoder(opened: Opened, *, machine_tflops: float | None = None) -> Plan
 
     Returns:
         The plan.
+
+    Raises:
+        InputError: The machine does nothing.
     """
+    if machine_tflops is not None and not machine_tflops > 0:
+        raise InputError(f"machine_tflops (--machine-tflops) is {machine_tflops:g}; give more than 0")
     settings = opened.settings
     num_rows = len(training_rows(opened.store))
     if VALIDATION not in opened.store.splits:
@@ -197,9 +204,11 @@ def train_decoder(
     torch.manual_seed(settings.loop.seed)
     network = GeoTokenModel(settings.model)
     stage = DecoderStage(network, cases, settings.decoder, settings.dropout, held_out=held_out)
-    if _is_first():
+    check_new(sources.work, resume=resume)
+    described = sources.work / "settings.toml"
+    if _is_first() and not (resume and described.exists()):  # others than those of the run are refused below
         sources.work.mkdir(parents=True, exist_ok=True)
-        settings.save(sources.work / "settings.toml")
+        settings.save(described)
     same = {**settings.flat(), "neighbor lists": _fingerprint(lists.folder)}
     if sources.align is not None:
         same["alignment"] = _fingerprint(sources.align)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from geotoken.protocol import TokenModel
 from geotoken.reward.network import RewardNetwork
 from geotoken.train.checkpoint import training_folder
 from geotoken.train.decoder import DecoderStage, owner_hash
-from geotoken.train.loop import Outcome, StepReport, fit
+from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
 from geotoken.train.publish import SETTINGS_FILE, check_encoder
@@ -38,6 +38,9 @@ from geotoken.train.store_cases import StoreCases
 
 Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
+
+RUN: Final = "run"
+"""Folder of the reward model's own run, beside its candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +162,12 @@ def find_candidates(
         The candidates; or how the training of a fold ended, if it was interrupted.
 
     Raises:
-        InputError: The folder holds other candidates, or other runs.
+        InputError: The folder holds other candidates, or other runs, or a run of the reward model and
+            `resume` is not set.
         ArtifactError: A file is damaged or cannot be written.
     """
+    check_new(folder / RUN, resume=resume)
     folds, decoder, cases = opened.settings.folds, opened.decoder, opened.cases
-
     most = -(-opened.settings.candidates.num_photos // max(1, folds.num_folds))
 
     def found(model: TokenModel, rows: Ints, where: Path, source: str) -> RewardCases:
@@ -262,11 +266,12 @@ def fit_reward(
     """
     torch.manual_seed(settings.loop.seed)
     stage = RewardStage(RewardNetwork(settings.network), cases, settings.training)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.save(folder / "settings.toml")
-    outcome = fit(
-        stage, settings.loop, folder / "run", resume=resume, settings=settings.flat(), on_step=on_step
-    )
+    run, described = folder / RUN, folder / "settings.toml"
+    check_new(run, resume=resume)
+    if not (resume and described.exists()):  # others than those of the run are refused below
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.save(described)
+    outcome = fit(stage, settings.loop, run, resume=resume, settings=settings.flat(), on_step=on_step)
     return outcome, stage
 
 

@@ -29,15 +29,6 @@ class Line:
         return {"loss": float((module(self.x)[:, 0] - self.y).square().mean())}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny networks are slower on many threads, and much slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def line():
     return Line

@@ -32,6 +32,21 @@ def test_a_failure_leaves_the_old_file(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["a.ckpt"]
 
 
+def test_a_full_disk_is_told_as_one(tmp_path):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "a.ckpt"
+    save_checkpoint(path, {"step": 3})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(path, {"step": 4, "weights": torch.zeros(1 << 20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_checkpoint(path)["step"] == 3
+    assert [one.name for one in tmp_path.iterdir()] == ["a.ckpt"]
+
+
 class Malicious:
     def __reduce__(self):
         return (print, ("run",))

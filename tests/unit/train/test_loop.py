@@ -140,6 +140,12 @@ def test_a_damaged_checkpoint_is_named(line, tmp_path):
         fit(line(), settings(epochs=1), tmp_path, resume=True)
 
 
+def test_a_folder_that_cannot_be_written_is_named(line, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match=r"file/run cannot be written \(Not a directory\); check space"):
+        fit(line(), settings(epochs=1), tmp_path / "file" / "run")
+
+
 def test_no_rows(line, tmp_path):
     stage = line()
     stage.num_rows = 0

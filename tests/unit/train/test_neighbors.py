@@ -165,6 +165,14 @@ def test_resume_takes_the_gallery_of_the_same_rows_only(tmp_path):
         prepare_neighbors(second, tmp_path / "out", rule, resume=True)
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    store = make_store(tmp_path / "store", 60)
+    before = sorted(path.name for path in store.folder.iterdir())
+    with pytest.raises(InputError, match="holds something else than a gallery and neighbor lists"):
+        prepare_neighbors(store, store.folder, NeighborRule(num_neighbors=2), resume=True)
+    assert sorted(path.name for path in store.folder.iterdir()) == before
+
+
 def test_stores_without_splits_and_without_images(tmp_path):
     store = make_store(tmp_path / "store", 60, splits=(None,))
     report = prepare_neighbors(store, tmp_path / "out", NeighborRule(num_neighbors=2))

@@ -53,6 +53,8 @@ def test_a_plan_needs_no_lists(store, tmp_path):
     opened = open_sources(Sources(store=store, out=tmp_path / "m"), None, {"loop": {"batch_size": 10}})
     plan = plan_decoder(opened, machine_tflops=1.0)
     assert plan.num_rows == 54  # those of the split train
+    with pytest.raises(InputError, match=r"machine_tflops .* is -1; give more than 0"):
+        plan_decoder(opened, machine_tflops=-1)
     assert list(tmp_path.iterdir()) == []
 
 

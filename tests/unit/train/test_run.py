@@ -77,6 +77,12 @@ def test_the_best_is_noted(tmp_path):
     assert run.best.step == 1
 
 
+def test_what_is_no_number_is_beaten_by_any(tmp_path):
+    run = make(tmp_path, patience=2)
+    noted = [run.note(Best(step, {"loss": loss})) for step, loss in enumerate([float("nan"), 9.0, 10.0])]
+    assert noted == [True, True, False]
+
+
 def test_a_short_run_warms_up_for_a_fifth_of_it():
     config = LoopConfig(learning_rate=1.0, warmup_steps=200, schedule="constant")
     assert [learning_rate(config, step, 10, 25) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
