@@ -57,13 +57,13 @@ MODEL = ModelConfig(
     head="kernel",
 )
 LOOP = LoopConfig(
-    steps=600,
+    steps=1000,
     batch_size=128,
     learning_rate=3e-3,
     warmup_steps=100,
     clip_norm=1.0,
     ema_decay=0.995,
-    validate_every=200,
+    validate_every=250,
     save_every=100,
     accelerator="cpu",
 )
