@@ -24,7 +24,6 @@ KINDS = {
         "relative_similarity": True,
         "head": "kernel",
     },
-    "kernel_only": {"num_neighbors": 5, "num_guesses": 2, "head": "kernel_only"},
     "pointer": {"num_neighbors": 5, "num_guesses": 2, "head": "pointer"},
 }
 
