@@ -159,7 +159,7 @@ def geotoken(
         sys.exit(1)
     model, how = done
     part = Part(*(getattr(world.test, f.name)[:num_photos] for f in dataclasses.fields(Part)))
-    judged = judge(model, cases(gallery, part), num_photos)
+    judged = judge(model, cases(gallery, part), num_photos, at_each=False)
     return {
         "answers": {name: judged.accuracy(name, part.lat, part.lng) for name in judged.answers},
         "nll": float(judged.nll.mean()),
