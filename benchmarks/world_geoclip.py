@@ -187,7 +187,7 @@ def sizes(world: MixedWorld) -> dict[str, int]:
 def mean(seeds: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation over seeds of every figure of every method."""
     found: dict[str, dict[str, float]] = {}
-    for method in seeds[0]:
+    for method in [name for name in seeds[0] if all(name in one for one in seeds)]:
         found[method] = {}
         for name in (n for n in seeds[0][method] if n != "seconds"):
             values = [one[method][name] for one in seeds]
