@@ -99,8 +99,7 @@ def world_geoclip_decoders() -> str:
             for key, name in ANSWERS.items()
         ),
     ]
-    best = {f"acc_at_{r}km": found[f"disk_{r}km"][f"acc_at_{r}km"] for r in THRESHOLDS_KM}
-    return "\n".join([*rows, _row("posterior, mbr for each threshold", best) + " |"])
+    return "\n".join(rows)
 
 
 def world_geoclip_conditions() -> str:

@@ -72,13 +72,14 @@ class Judged:
         return {f"coverage_{p}": coverage(self.credible, p / 100) for p in (50, 90)}
 
 
-def judge(model: TokenModel, cases: WorldCases, num_photos: int) -> Judged:
+def judge(model: TokenModel, cases: WorldCases, num_photos: int, *, at_each: bool = True) -> Judged:
     """Ask the model about the first photos: every decoder and selection of the tables.
 
     Args:
         model: The model.
         cases: The photos.
         num_photos: How many, at most.
+        at_each: Whether to answer for each threshold too, which takes most of the time.
 
     Returns:
         The answers.
@@ -87,12 +88,12 @@ def judge(model: TokenModel, cases: WorldCases, num_photos: int) -> Judged:
     found = Judged(np.empty(num_photos), np.empty((num_photos, 2)))
     for start in range(0, num_photos, _TOGETHER):
         rows = range(start, min(start + _TOGETHER, num_photos))
-        _judge_some(model, cases, rows, found)
+        _judge_some(model, cases, rows, found, at_each)
     found.seconds = {name: total / num_photos for name, total in found.seconds.items()}
     return found
 
 
-def _judge_some(model: TokenModel, cases: WorldCases, rows: range, found: Judged) -> None:
+def _judge_some(model: TokenModel, cases: WorldCases, rows: range, found: Judged, at_each: bool) -> None:
     part = slice(rows.start, rows.stop)
     lat, lng = cases.lat[part], cases.lng[part]
     began = time.perf_counter()
@@ -112,9 +113,11 @@ def _judge_some(model: TokenModel, cases: WorldCases, rows: range, found: Judged
     for row, one, whole in zip(rows, candidates, wholes, strict=True):
         near = cases.gallery.lat[cases.neighbors[row]], cases.gallery.lng[cases.neighbors[row]]
         found.credible[row] = whole.credible_level_of(cases.lat[row], cases.lng[row])
+        _put(found, "mbr", row, "mbr", one, whole, mixed_thresholds, near)
+        if not at_each:
+            continue
         disks = from_xyz(disk_centers(_likely_places(whole), _MARGIN_KM))
         more = np.concatenate([near[0], disks[0]]), np.concatenate([near[1], disks[1]])
-        _put(found, "mbr", row, "mbr", one, whole, mixed_thresholds, near)
         for r in THRESHOLDS_KM:
             _put(found, f"mbr_{r}km", row, "mbr", one, whole, within_km(r), near)
             _put(found, f"disk_{r}km", row, "mbr", one, whole, within_km(r), more)

@@ -24,7 +24,7 @@ _CANDIDATES = 512  # points looked at for look-alikes that are far enough
 class MixedConfig:
     """The parameters of the world."""
 
-    num_photos: int = 40_000
+    num_photos: int = 20_000
     """Photos drawn, each at its own point."""
     dim: int = 128
     """Numbers of a feature, D."""
@@ -85,7 +85,7 @@ def mixed_world(lat: Floats, lng: Floats, vectors: Singles, config: MixedConfig)
         The world.
     """
     rng = np.random.default_rng(config.seed)
-    chosen = np.sort(rng.permutation(len(lat))[: config.num_photos])
+    chosen = rng.permutation(len(lat))[: config.num_photos]
     lat, lng, vectors = lat[chosen], lng[chosen], vectors[chosen]
     blended = _blend(vectors, lookalikes(lat, lng, vectors, config), config, rng)
     # The camera: a fixed random map to fewer numbers, bent, so that photos and places differ in kind.

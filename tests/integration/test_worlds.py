@@ -4,11 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import ive
 
 from geotoken.geo import haversine_km
+from geotoken.metrics import THRESHOLDS_KM
 from geotoken.model import ModelConfig, collate
+from geotoken.model.network import GeoTokenModel, TorchModel
 from worlds.cases import Gallery, WorldCases
+from worlds.judge import judge
 from worlds.lookalike import LookalikeConfig, LookalikeWorld, von_mises_fisher
 from worlds.mixed import MixedConfig, blocks, mixed_world
 from worlds.oracle import ambiguity, log_density, optimum
@@ -140,3 +144,32 @@ def test_blocks_are_about_as_large_as_asked():
         inside = np.flatnonzero(code == one)
         across_km = haversine_km(lat[inside][:, None], lng[inside][:, None], lat[inside], lng[inside]).max()
         assert across_km < 25 * 2**0.5 + 1
+
+
+def test_a_model_is_judged_by_every_decoder_and_selection(world, photos):
+    gallery = world.draw_gallery()
+    retrieved = Gallery.of(gallery.feature, gallery.lat, gallery.lng, gallery.owner)
+    cases = WorldCases(retrieved, photos.feature, photos.lat, photos.lng, photos.owner, num_neighbors=8)
+    torch.manual_seed(0)
+    config = ModelConfig(
+        width=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        num_heads=2,
+        feed_forward=16,
+        modalities=(("image", SMALL.dim),),
+        num_neighbors=8,
+        head="kernel",
+    )
+    found = judge(TorchModel(GeoTokenModel(config)), cases, 5)
+    assert set(found.answers) == {
+        *("greedy_log_prob", "beam_log_prob", "beam_medoid", "sample_log_prob", "sample_medoid", "mbr"),
+        *(f"{kind}_{r}km" for kind in ("mbr", "disk") for r in THRESHOLDS_KM),
+    }
+    assert all(np.isfinite(answers).all() and answers.shape == (2, 5) for answers in found.answers.values())
+    assert np.isfinite(found.nll).all()
+    assert (found.credible[:, 0] <= found.credible[:, 1]).all()
+    near = found.accuracy("disk_2500km", photos.lat[:5], photos.lng[:5])
+    assert (
+        found.best_at_each("disk", photos.lat[:5], photos.lng[:5])["acc_at_2500km"] == near["acc_at_2500km"]
+    )

@@ -266,7 +266,7 @@ def item_places(config: ModelConfig, batch: EvidenceBatch) -> ItemPlaces | None:
     Returns:
         The places, or None.
     """
-    if config.head != "kernel":
+    if not config.has_kernels:
         return None
     return ItemPlaces.of(config.scheme, batch.item_tokens, batch.item_mask)
 

@@ -17,9 +17,9 @@ LAYOUTS: Final = ("full", "pooled")
 """Each vector and token of a neighbor a position of its own, or one position a neighbor."""
 NORMS: Final = ("post", "pre")
 """Layer normalisation after each residual sum (Vaswani et al. 2017), or before each sublayer."""
-HEADS: Final = ("generator", "pointer", "kernel")
+HEADS: Final = ("generator", "pointer", "kernel", "kernel_only")
 """Next tokens from a linear layer a position; mixed with a copy of consistent evidence; or with densities
-around the evidence."""
+around the evidence; or from these densities alone wherever there is evidence, but for the face."""
 
 _COUNTS: Final = {
     "width": 1,
@@ -134,6 +134,11 @@ class ModelConfig:
     def has_items(self) -> bool:
         """Whether the head looks at the items themselves."""
         return self.head != "generator"
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether the head spreads densities around the items."""
+        return self.head in ("kernel", "kernel_only")
 
     @property
     def head_width(self) -> int:

@@ -35,7 +35,7 @@ def memory_names(config: ModelConfig) -> list[str]:
     """Names of what the encoder gives and the decoder reads: keys and values a layer, the mask, the items."""
     layers = range(config.num_decoder_layers)
     items = ["item_keys"] if config.has_items else []
-    items += ["item_shift"] if config.head == "kernel" else []
+    items += ["item_shift"] if config.has_kernels else []
     return [*(f"key_{i}" for i in layers), *(f"value_{i}" for i in layers), "mask", *items]
 
 
@@ -137,7 +137,7 @@ class OnnxModel(TransformerModel[OnnxMemory]):
         memory["mask"] = np.empty((num_photos, 1, 1, positions), dtype=np.bool_)
         if config.has_items:
             memory["item_keys"] = np.empty((num_photos, num_items, config.width), dtype=np.float32)
-        if config.head == "kernel":
+        if config.has_kernels:
             memory["item_shift"] = np.empty((num_photos, num_items, len(WIDTHS_KM), 2), dtype=np.float32)
         inputs = {n: np.ascontiguousarray(a) for n, a in batch.arrays().items() if n in self._encoder_inputs}
         for start in range(0, num_photos, ENCODED_TOGETHER):

@@ -36,7 +36,7 @@ def test_what_is_saved_is_loaded(tmp_path, config):
         ({"dropout": 1.0}, "dropout"),
         ({"layout": "flat"}, "full, pooled"),
         ({"norm": "none"}, "post, pre"),
-        ({"head": "copy"}, "generator, pointer, kernel"),
+        ({"head": "copy"}, "generator, pointer, kernel, kernel_only"),
         ({"rank_embedding": 1}, "rank_embedding"),
         ({"modalities": (("image", 8), ("image", 9))}, "modalities"),
         ({"modalities": (("image", 0),)}, "modalities"),

@@ -48,6 +48,7 @@ class KernelPointer(Pointer):
         sides = [1.0, *(side_before(size, position) for position in range(1, config.scheme.length))]
         self.sides: Tensor
         self.register_buffer("sides", torch.tensor(sides), persistent=False)
+        self.alone = config.head == "kernel_only"
         self.leaf_side = side_before(size, config.scheme.length)
         table = grid(size)
         place = torch.from_numpy(table.place)
@@ -58,6 +59,22 @@ class KernelPointer(Pointer):
         self.register_buffer("corner", torch.from_numpy(table.corner), persistent=False)
         self.turn: Tensor
         self.register_buffer("turn", torch.from_numpy(table.turn), persistent=False)
+
+    def join(self, log_probs: Tensor, x: Tensor, around: Tensor, near: Tensor) -> Tensor:
+        """Mix the generator's distribution with that of the kernels, or take theirs alone.
+
+        Args:
+            log_probs: The generator's log-probabilities, shape (..., V), float32, finite.
+            x: State of each hypothesis, shape (..., D).
+            around: Log-probabilities of the kernels, shape (..., V).
+            near: Whether there are kernels, shape (..., 1), bool.
+
+        Returns:
+            Log-probabilities, shape (..., V), float32.
+        """
+        if self.alone:
+            return torch.where(near, around, log_probs)
+        return self.blend(log_probs, x, around, near)
 
     def shift(self, item_tokens: Tensor, item_mask: Tensor) -> Tensor:
         """How far the kernels stand from their items.

@@ -92,7 +92,7 @@ class GeoTokenModel(nn.Module):
         self.decoder_norm = nn.LayerNorm(width)
         self.head_weight = nn.Parameter(torch.empty(length, config.vocabulary_size, width))
         self.head_bias = nn.Parameter(torch.zeros(length, config.vocabulary_size))
-        kinds = {"pointer": Pointer, "kernel": KernelPointer}
+        kinds = {"pointer": Pointer, "kernel": KernelPointer, "kernel_only": KernelPointer}
         self.pointer = kinds[config.head](config) if config.has_items else None
 
         self.offsets: Tensor
@@ -244,7 +244,7 @@ class GeoTokenModel(nn.Module):
                 shift = memory.item_shift.index_select(0, photo) / side  # (R, E, S, 2)
                 offset = given.offset[:, :, None] + shift
                 around, near = self.pointer.spread(x, scores, offset, given.orientation, side)
-                soft = self.pointer.blend(log_probs, x, around, near)
+                soft = self.pointer.join(log_probs, x, around, near)
                 mixed = torch.where(given.position == 0, mixed, soft)
             log_probs = mixed
         return log_probs.masked_fill(~possible, -torch.inf)
@@ -275,7 +275,7 @@ class GeoTokenModel(nn.Module):
         offset = offset.masked_fill(~match[:, 1:2, :, None], ELSEWHERE).float()
         offset = offset[..., None, :] + shift[:, None] / side[:, None, None, None]  # (B, T - 1, E, S, 2)
         around, near = pointer.spread(x[:, 1:], scores[:, 1:], offset, orientation, side)
-        return torch.cat([face, pointer.blend(log_probs[:, 1:], x[:, 1:], around, near)], dim=1)
+        return torch.cat([face, pointer.join(log_probs[:, 1:], x[:, 1:], around, near)], dim=1)
 
     def _items(self, x: Tensor) -> Tensor:
         """One vector for each item out of the encoder's positions: shape (B, P, D) becomes (B, E, D)."""

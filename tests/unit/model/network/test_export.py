@@ -21,6 +21,11 @@ def test_the_graphs_agree_and_lie_beside_their_configuration(tmp_path, make_conf
     assert largest_difference(network.eval(), exported, seed=4) <= TOLERANCE
 
 
+def test_kernels_alone_agree_too(tmp_path, make_config, make_network):
+    network = make_network(make_config("kernel", head="kernel_only"))
+    assert export_onnx(network, tmp_path) <= TOLERANCE
+
+
 def test_other_weights_are_noticed(tmp_path, make_config, make_network):
     network = make_network(make_config("pointer"))
     export_onnx(network, tmp_path)

@@ -84,3 +84,14 @@ def test_widths_are_kilometers_on_a_face(pointer):
     width = pointer.log_width.exp().detach().numpy()
     across_km = np.sqrt(cells.area_km2(cells.from_lat_lng(0.0, 0.0, 0)))
     np.testing.assert_allclose(width * across_km, WIDTHS_KM, rtol=0.15)
+
+
+@torch.no_grad()
+def test_kernels_alone_leave_the_generator_the_face_and_what_has_no_items(make_config):
+    log_probs, around = (torch.rand(2, 16).log_softmax(dim=1) for _ in range(2))
+    near = torch.tensor([[True], [False]])
+    x = torch.randn(2, 32)
+    joined = KernelPointer(make_config("kernel", head="kernel_only")).join(log_probs, x, around, near)
+    torch.testing.assert_close(joined, torch.stack([around[0], log_probs[1]]))
+    mixed = KernelPointer(make_config("kernel")).join(log_probs, x, around, near)
+    assert not torch.allclose(mixed[0], around[0])
