@@ -227,7 +227,7 @@ def owner_hash(owner: Ints) -> Floats:
     References:
         Knuth, The Art of Computer Programming, volume 3, section 6.4: Fibonacci hashing.
     """
-    spread = owner.astype(np.uint64) * _GOLDEN
+    spread = (owner.astype(np.uint64) + np.uint64(1)) * _GOLDEN  # owner 0 too lies anywhere
     return (spread >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
