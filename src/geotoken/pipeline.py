@@ -90,6 +90,7 @@ class Locator:
         model: TokenModel,
         num_neighbors: int,
         utility: Utility = mixed_thresholds,
+        ranked_utility: Utility | None = None,
         name: str,
     ) -> None:
         gallery.check_encoder(encoder.name, encoder.dim)
@@ -98,6 +99,7 @@ class Locator:
         self.model = model
         self.num_neighbors = num_neighbors
         self.utility = utility
+        self.ranked_utility = ranked_utility or utility
         self.name = name
 
     @classmethod
@@ -137,6 +139,7 @@ class Locator:
             model=token_model,
             num_neighbors=num_neighbors,
             utility=weighted_thresholds(artifact.threshold_weights),
+            ranked_utility=weighted_thresholds(artifact.ranked_threshold_weights),
             name=artifact.name,
         )
 
@@ -288,11 +291,12 @@ class Locator:
             np.concatenate([evidence.neighbor_lat, evidence.guess_lat]),
             np.concatenate([evidence.neighbor_lng, evidence.guess_lng]),
         )
+        by_rank = evidence.neighbor_similarity is None
         chosen = select(
             options.select,
             candidates,
             whole,
-            utility=options.utility or self.utility,
+            utility=options.utility or (self.ranked_utility if by_rank else self.utility),
             extra=points,
             region=options.within,
         )
