@@ -90,7 +90,7 @@ class EvidenceNetwork:
         """
         scales = dict(zip(_SCALE_NAMES, (self.sharp_scales_km, self.broad_scales_km), strict=True))
         arrays = {**self.parameters, **scales, "num_neighbors": self.num_neighbors}
-        np.savez_compressed(path, **{name: np.asarray(array) for name, array in arrays.items()})
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # the stub takes each for a flag
 
     def scores(self, points: Points, log_share: Floats) -> tuple[Floats, float]:
         """Unnormalised log-weights.
