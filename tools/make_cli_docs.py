@@ -54,8 +54,9 @@ EXAMPLES = {
     ),
     "geotoken eval": (
         "geotoken eval --images examples --truth examples/attribution.csv --predictions ours.csv",
-        "geotoken eval --images examples --truth examples/attribution.csv --select medoid --predictions medoid.csv",
-        "geotoken eval --compare ours.csv medoid.csv --json figures.json",
+        "geotoken eval --images examples --truth examples/attribution.csv --predictions far.csv "
+        "--exclude-near 1",
+        "geotoken eval --compare ours.csv far.csv --json figures.json",
     ),
     "geotoken embed": ("geotoken embed examples/attribution.csv --out features --split train",),
     "geotoken gallery build": ("geotoken gallery build examples/attribution.csv --out mine",),

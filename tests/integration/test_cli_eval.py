@@ -155,6 +155,12 @@ def test_rows_are_those_of_the_library(done, evidence, tiny_model):
         assert float(row[name]) == pytest.approx(expected[name])
 
 
+def test_a_transformer_is_evaluated_like_any_head(figures, evidence, tiny_transformer):
+    found = figures("--evidence", evidence, "--model", tiny_transformer, "--limit", 2, *FEW)
+    assert found["num_with_posterior"] == 2
+    assert found["nll"] > 0
+
+
 def test_processes_find_what_one_finds(run, done, evidence, tiny_model, tmp_path):
     run(
         "--evidence",
@@ -316,7 +322,7 @@ def test_from_the_command_in_the_figures_they_can_be_made_again(figures, evidenc
         (("--evidence", "{e}", "--utility", "best"), "--utility is 'best'"),
         (("--evidence", "{e}", "--select", "best"), "--select"),
         (("--evidence", "{e}", "--head", "best"), "--head"),
-        (("--evidence", "{e}", "--json", "x.txt"), "ends in .json"),
+        (("--evidence", "{e}", "--json", __file__), "ends in .json"),
         (("--evidence", "none.parquet"), "cannot be read"),
         (("--from", "none.csv"), "cannot be read"),
     ],

@@ -85,11 +85,9 @@ class Evaluation:
         self.about |= {"model": locator.name, "model_sha256": hash_of(folder / "manifest.json")}
         kept = settings({n: given[n] for n in _DECIDING}, folder, given["gallery"])
         kept |= {"the data": self.about["data_sha256"]}
-        passes = (
-            {"plain": None, "guarded": guard}
-            if given["leakage_check"]
-            else {"": None if guard == none else guard}
-        )
+        passes: dict[str, Guard | None] = {"": None if guard == none else guard}
+        if given["leakage_check"]:
+            passes = {"plain": None, "guarded": guard}
         work = _Work(locator, options, loaded, given["workers"])
         for name, one in passes.items():
             rows = self._pass(cases, work, one, {**kept, "the guard": repr(one)}, name)

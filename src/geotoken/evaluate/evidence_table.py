@@ -72,7 +72,11 @@ def load_evidence_table(path: Path, *, guesses: bool, limit: int | None = None) 
                 f"the evidence table {path} cannot be used in row {number}: {reason_of(error)}"
             ) from None
     return EvidenceTable(
-        image=names, owner=[row["owner"] or "" for row in rows], lat=lat, lng=lng, cases=cases
+        image=names,
+        owner=["" if row["owner"] is None else str(row["owner"]) for row in rows],
+        lat=lat,
+        lng=lng,
+        cases=cases,
     )
 
 

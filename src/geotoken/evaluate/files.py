@@ -30,10 +30,12 @@ def check_destinations(figures: Path | None, predictions: Path | None, report: P
     for flag, path, ending in (("--json", figures, ".json"), ("--predictions", predictions, ".csv")):
         if path is None:
             continue
-        if path.suffix.lower() != ending:
-            raise InputError(f"{flag} is {quoted(path)}; give a file that ends in {ending}")
         if path.exists() and not path.is_file():
             raise InputError(f"{flag} {quoted(path)} is no regular file; give another name")
+        if path.suffix.lower() != ending and path.exists() and path.stat().st_size:
+            raise InputError(
+                f"{flag} would replace {quoted(path)}; give a new file, or one that ends in {ending}"
+            )
         if not path.parent.is_dir():
             raise InputError(
                 f"{flag} {quoted(path)}: there is no folder {quoted(path.parent)}; make it first"

@@ -193,23 +193,20 @@ def read_predictions(path: Path, truths: Sequence[Placed] | None = None) -> Pred
     columns, rows = read_table(path, "the predictions")
     image = need_column(columns, IMAGE_NAMES, what)
     ours = [name for name in COLUMNS if name in columns and COLUMNS[name][0] is float]
-    places = {
-        "lat": need_column(columns, ANSWER_NAMES[0], what),
-        "lng": need_column(columns, ANSWER_NAMES[1], what),
-    }
-    confidence = find_column(columns, _CONFIDENCE)
-    if confidence is not None and "confidence" not in ours:
-        places["confidence"] = confidence
+    sources = dict(zip(ours, ours, strict=True))
+    sources["lat"], sources["lng"] = (need_column(columns, names, what) for names in ANSWER_NAMES)
+    if confidence := find_column(columns, _CONFIDENCE):
+        sources["confidence"] = confidence
+    owner = find_column(columns, OWNER_NAMES)
     found: dict[str, Row] = {}
     for line, texts in enumerate(rows, start=2):
-        row = _parse(texts, {**{name: name for name in ours}, **places}, f"{what}, line {line}")
+        row = _parse(texts, sources, f"{what}, line {line}")
         row["image"] = unguard(texts[image]).strip()
-        row["owner"] = owner_of(texts, find_column(columns, OWNER_NAMES), row["image"])
+        row["owner"] = owner_of(texts, owner, row["image"])
         if row["image"] in found:
             raise InputError(f"{what}: line {line} is about {row['image']!r} again; give each photo once")
-        row["error"] = (
-            row["status"] == "error" and (unguard(texts.get("error") or "") or _NO_ANSWER)
-        ) or None
+        if row["status"] == "error":
+            row["error"] = unguard(texts.get("error") or "") or _NO_ANSWER
         found[row["image"]] = row
     if truths is None:
         return Predictions(_with_own_truth(list(found.values()), columns, rows, what), 0)

@@ -5,11 +5,13 @@ Owns what is asked of each answer, and the guards against leakage; must not know
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geotoken import cells
 from geotoken.decoding import Posterior, score
@@ -22,7 +24,11 @@ from geotoken.gallery import Exclusion
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.prediction import Prediction
-from geotoken.protocol import TokenModel
+from geotoken.protocol import Cache, Memory, TokenModel
+from geotoken.tokens import TokenScheme
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 REGION_LEVEL: Final = 12
 """Level of the cells that credible regions are made of; an edge is about 2 km."""
@@ -147,29 +153,67 @@ def examine(locator: Locator, options: LocateOptions, task: tuple[Case, Guard | 
         InputError: If the case has neither photo nor evidence.
     """
     case, guard = task
-    evidence = case.evidence
+    listening = copy(locator)
+    listening.model = model = Listening(locator.model)
     answer: Prediction | Failure
-    if evidence is not None:
-        answer = locator.locate_evidence(evidence, options, name=case.image)
+    if case.evidence is not None:
+        answer = listening.locate_evidence(case.evidence, options, name=case.image)
     elif case.path is not None:
         if guard is not None:
             options = replace(options, exclude=guard.exclusion(case))
-        answer = locator.locate_one(case.path, options)
+        answer = listening.locate_one(case.path, options)
     else:
         raise InputError(f"{case.image} has neither a photo nor evidence; give one of them")
-    if isinstance(answer, Failure):
-        return failed_row(case.image, case.owner, case.lat, case.lng, str(answer.error))
-    if evidence is None:
-        evidence = answer.neighbors.to_evidence()
-    return _row(case, answer, leaf_nll(locator.model, evidence, case.lat, case.lng))
+    if isinstance(answer, Failure) or model.memory is None:
+        error = str(answer.error) if isinstance(answer, Failure) else "it was located without any evidence"
+        return failed_row(case.image, case.owner, case.lat, case.lng, error)
+    return _row(case, answer, leaf_nll(locator.model, model.memory, case.lat, case.lng))
 
 
-def leaf_nll(model: TokenModel, evidence: Evidence, lat: float, lng: float) -> float:
+class Listening:
+    """A model that keeps what it was told last: the truth is scored by what the answer was found with."""
+
+    def __init__(self, model: TokenModel) -> None:
+        self.model = model
+        self.memory: Memory | None = None
+
+    @property
+    def scheme(self) -> TokenScheme:
+        """The token scheme of the model."""
+        return self.model.scheme
+
+    def encode(self, evidence: Sequence[Evidence]) -> Memory:
+        """Encode as the model does, and keep it.
+
+        Args:
+            evidence: Evidence of each photo.
+
+        Returns:
+            What the model made of it.
+        """
+        self.memory = self.model.encode(evidence)
+        return self.memory
+
+    def step(self, tokens: Ints | None, memory: Memory, cache: Cache) -> Floats:
+        """Score the next token of every hypothesis, as the model does.
+
+        Args:
+            tokens: Last token of each hypothesis, shape (R,), int64; None when the hypotheses are empty.
+            memory: What `encode` returned.
+            cache: State of the hypotheses before `tokens`; advanced in place.
+
+        Returns:
+            Log-probabilities in nats, shape (R, V).
+        """
+        return self.model.step(tokens, memory, cache)
+
+
+def leaf_nll(model: TokenModel, told: Evidence | Memory, lat: float, lng: float) -> float:
     """Minus log of the density per km2 at a point: probability of its leaf over the area of the leaf.
 
     Args:
         model: The evidence model.
-        evidence: What it is told.
+        told: Evidence of one photo, or what `model.encode` made of it.
         lat: Latitude of the point in degrees.
         lng: Longitude of the point in degrees.
 
@@ -177,7 +221,8 @@ def leaf_nll(model: TokenModel, evidence: Evidence, lat: float, lng: float) -> f
         Nats; the log-probability of the leaf is taken as at least `LEAST_LOG_PROB`.
     """
     tokens = model.scheme.encode(lat, lng)
-    log_prob = max(float(score(model, [evidence], tokens[None, None])[0, 0]), LEAST_LOG_PROB)
+    evidence = [told] if isinstance(told, Evidence) else told
+    log_prob = max(float(score(model, evidence, tokens[None, None])[0, 0]), LEAST_LOG_PROB)
     area_km2 = float(cells.area_km2(cells.from_lat_lng(lat, lng, model.scheme.level)))
     return float(np.log(area_km2)) - log_prob
 

@@ -14,10 +14,12 @@ def test_good_destinations_pass(tmp_path):
 def test_bad_destinations_are_refused(tmp_path):
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").write_text("")
+    (tmp_path / "full" / "x").write_text("x")
+    (tmp_path / "empty").write_text("")
+    check_destinations(tmp_path / "empty", tmp_path / "none.txt", None)
     for given, words in (
-        ((tmp_path / "a.txt", None, None), "--json .* ends in .json"),
-        ((None, tmp_path / "a.parquet", None), "--predictions .* ends in .csv"),
+        ((tmp_path / "full" / "x", None, None), "--json .* ends in .json"),
+        ((None, tmp_path / "full" / "x", None), "--predictions .* ends in .csv"),
         ((tmp_path / "folder.json", None, None), "no regular file"),
         ((None, tmp_path / "none" / "a.csv", None), "make it first"),
         ((None, None, tmp_path / "full"), "something else in it"),

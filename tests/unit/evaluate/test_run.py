@@ -80,6 +80,15 @@ def test_evidence_is_located_as_a_photo_with_the_same_evidence(locator):
     assert row["nll"] == leaf_nll(locator.model, evidence, 10.0, 20.0)
 
 
+def test_the_truth_is_scored_under_the_evidence_of_the_answer(locator, examples):
+    photo = str(examples / "himeji-castle.jpg")
+    row = examine(locator, LocateOptions(guesses=((48.0, 11.0),)), (_case(path=photo), None))
+    neighbors = locator.locate(photo).neighbors.to_evidence()
+    evidence = Evidence.merge([neighbors, guess_evidence([(48.0, 11.0)])])
+    assert row["nll"] == pytest.approx(leaf_nll(locator.model, evidence, 10.0, 20.0))
+    assert row["nll"] != pytest.approx(leaf_nll(locator.model, neighbors, 10.0, 20.0))
+
+
 def test_truths_drawn_from_the_posterior_are_covered_as_often_as_it_says(locator):
     evidence = guess_evidence([(48.0, 11.0), (-33.0, 151.0)])
     whole = posterior(locator.model, [evidence], 3e-4)[0]

@@ -228,13 +228,14 @@ class Painter {
   }
 
   paintDots(context) {
-    const chosen = this.dots.filter((dot) => !dot.hidden && (dot.chosen || dot === this.pointed));
+    const shown = this.dots.filter((dot) => !dot.hidden), chosen = shown.filter((dot) => dot.chosen || dot === this.pointed);
+    for (const dot of shown) if (!chosen.includes(dot)) this.dot(context, dot.lat, dot.lng, 4.5, this.colors[dot.kind]);
     for (const { lat, lng, to } of chosen) {
       if (!to) continue;
       this.stroke(context, [withBox(unroll([[lng, lat], [to[1], to[0]]]))], this.colors.ink, 1.8, [6, 4]);
       this.dot(context, ...to, 5, this.colors.candidate);
     }
-    for (const dot of this.dots) if (!dot.hidden) this.dot(context, dot.lat, dot.lng, chosen.includes(dot) ? 7 : 4.5, this.colors[dot.kind]);
+    for (const dot of chosen) this.dot(context, dot.lat, dot.lng, 7, this.colors[dot.kind]);
   }
 
   paintNames(context) {
