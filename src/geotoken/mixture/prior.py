@@ -51,14 +51,38 @@ class WorldPrior:
         smoothing: float = 2.0,
         uniform: float = 0.02,
     ) -> "WorldPrior":
-        """Estimate the prior from points by an adaptive tree of cells.
+        """Estimate the prior from points by an adaptive tree of cells, as `from_leaves`.
+
+        Args:
+            lat: Latitudes in degrees, shape (N,).
+            lng: Longitudes in degrees, shape (N,).
+            min_count: As for `from_leaves`.
+            max_level: As for `from_leaves`.
+            smoothing: As for `from_leaves`.
+            uniform: As for `from_leaves`.
+
+        Returns:
+            The prior.
+        """
+        return cls.from_leaves(
+            cells.from_lat_lng(lat, lng),
+            min_count=min_count,
+            max_level=max_level,
+            smoothing=smoothing,
+            uniform=uniform,
+        )
+
+    @classmethod
+    def from_leaves(
+        cls, leaves: cells.CellIds, *, min_count: int, max_level: int, smoothing: float, uniform: float
+    ) -> "WorldPrior":
+        """Estimate the prior from the leaf cells of points by an adaptive tree of cells.
 
         A cell with at least `min_count` points is split; its mass goes to the children in proportion to
         their points plus `smoothing` pseudo-points spread by area (a Dirichlet mean at every split).
 
         Args:
-            lat: Latitudes in degrees, shape (N,).
-            lng: Longitudes in degrees, shape (N,).
+            leaves: Leaf cell of each point, shape (N,), uint64.
             min_count: Points that a cell must hold to be split.
             max_level: Level at which splitting ends, 0..30.
             smoothing: Pseudo-points of a split.
@@ -67,7 +91,7 @@ class WorldPrior:
         Returns:
             The prior.
         """
-        points = np.sort(cells.from_lat_lng(lat, lng))
+        points = np.sort(leaves)
 
         def count(ids: cells.CellIds) -> Ints:
             first = np.searchsorted(points, cells.range_min(ids), side="left")
