@@ -101,7 +101,7 @@ class Study:
         for held_out in range(self.num_folds):
             train, test = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
             if form == "network":
-                network = net.train(cases.rows(train)).export(NETWORK_SCALES, NUM_NEIGHBORS)
+                network = net.export(net.train_members(cases.rows(train)), NETWORK_SCALES, NUM_NEIGHBORS)
                 yield test, MixtureModel(self.config, prior, ranked=Ranked(network, prior))
             else:
                 yield test, self._linear(features, guesses, train)

@@ -214,7 +214,7 @@ def main() -> None:
     )
     finer = ranked_prior(args.gps_points)
     cases = net.network_cases(table.cases, truth, NETWORK_SCALES, finer)
-    network = net.train(cases).export(NETWORK_SCALES, NUM_NEIGHBORS)
+    network = net.export(net.train_members(cases), NETWORK_SCALES, NUM_NEIGHBORS)
     with tempfile.TemporaryDirectory(dir=args.model) as folder:
         MixtureModel(config, prior, ranked=Ranked(network, finer)).save(Path(folder))
         (args.model / "mixture").mkdir(exist_ok=True)

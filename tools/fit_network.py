@@ -26,6 +26,8 @@ EPOCHS, BATCH, LEARNING_RATE = 20, 96, 2e-3
 WITH_GUESS, WITH_ALL_NEIGHBORS, ONLY_FIRST, NO_NEIGHBORS = 0.6, 0.4, 0.1, 0.03
 """Shares of training cases; of those without some neighbors each neighbor is dropped with `DROPPED`."""
 DROPPED = 0.15
+NUM_MEMBERS = 3
+"""Networks whose weights are averaged."""
 MAX_NLL = 25.0
 """Loss of a case at most: one truth that nothing speaks for must not rule the rest."""
 FIRST_PRIOR_SCORE = 1.6
@@ -141,10 +143,21 @@ class Twin(nn.Module):
         prior = self.prior(_mean(hidden, trust))
         return torch.log_softmax(torch.cat([scores.flatten(1), prior], 1), 1)
 
-    def export(self, scales: fit.Scales, num_neighbors: int) -> EvidenceNetwork:
-        """The same network in numpy."""
-        arrays = {name: value.detach().numpy().copy() for name, value in self.state_dict().items()}
-        return EvidenceNetwork(arrays, scales.sharp_km, scales.broad_km, num_neighbors)
+
+def export(twins: Sequence[Twin], scales: fit.Scales, num_neighbors: int) -> EvidenceNetwork:
+    """The mean of trained networks, in numpy.
+
+    Args:
+        twins: The networks.
+        scales: Their scales.
+        num_neighbors: Neighbors used of each photo.
+
+    Returns:
+        What `MixtureModel` runs.
+    """
+    states = [twin.state_dict() for twin in twins]
+    arrays = {name: np.stack([state[name].numpy() for state in states]) for name in states[0]}
+    return EvidenceNetwork(arrays, scales.sharp_km, scales.broad_km, num_neighbors)
 
 
 def features_of(cases: NetworkCases, trust: torch.Tensor, nearness: torch.Tensor) -> torch.Tensor:
@@ -207,6 +220,11 @@ def train(cases: NetworkCases, seed: int = 0, epochs: int = EPOCHS) -> Twin:
             optimizer.step()
             schedule.step()
     return twin.eval()
+
+
+def train_members(cases: NetworkCases, number: int = NUM_MEMBERS) -> list[Twin]:
+    """Networks that differ in their seed alone, as `train`."""
+    return [train(cases, seed) for seed in range(number)]
 
 
 def _dropped(cases: NetworkCases) -> torch.Tensor:

@@ -42,14 +42,15 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceNetwork:
-    """Scores of points at S scales and of the prior: a residual on a linear score.
+    """Weights of points at S scales and of the prior: the mean of M small networks of one shape.
 
     Each point has features (rank, agreement with neighbors and guesses at every scale, prior mass around);
-    two rounds of messages pass weighted means over the points near at every scale, and over all.
+    two rounds of messages pass weighted means over the points near at every scale, and over all; the score is
+    linear in the features, plus what the rounds add.
     """
 
     parameters: dict[str, NDArray[np.float32]]
-    """Arrays by name; a linear map is stored as (outputs, inputs)."""
+    """Arrays by name, of shape (M, ...); a linear map is stored as (M, outputs, inputs)."""
     sharp_scales_km: tuple[float, ...]
     """Scales of the kernels on bare distance, km, rising."""
     broad_scales_km: tuple[float, ...]
@@ -92,34 +93,51 @@ class EvidenceNetwork:
         arrays = {**self.parameters, **scales, "num_neighbors": self.num_neighbors}
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # the stub takes each for a flag
 
-    def scores(self, points: Points, log_share: Floats) -> tuple[Floats, float]:
-        """Unnormalised log-weights.
+    def log_weights(self, points: Points, log_share: Floats) -> Floats:
+        """Weigh the points and the prior against each other.
 
         Args:
             points: The E points; E > 0.
             log_share: Log of the prior mass around each at the B broad scales, shape (E, B).
 
         Returns:
-            Scores in nats, shape (E, S), those of guesses for weight 1; and the score of the prior.
+            Log-weights of points and scales, row by row, and of the prior at the end, shape (E * S + 1,), of a
+            total of 1. In each of the M networks the weight of a guess multiplies its odds.
         """
-        p = self.parameters
         trust = np.minimum(points.weight, 1.0)
         nearness = 1 / (1 + chord2_km2(points.xyz, points.xyz) / np.square(NEAR_SCALES_KM)[:, None, None])
-        features = (features_of(points, trust, nearness, log_share) - p["mean"]) / p["std"]
-        features = np.clip(features, -CLIP, CLIP)
-        hidden = _silu(_linear(p, "input", features))
+        features = features_of(points, trust, nearness, log_share)
         reached = nearness * trust
         reached /= reached.sum(axis=2, keepdims=True) + _EPSILON
-        for i in range(NUM_ROUNDS):
-            normal = _layer_norm(p, f"norm{i}", hidden)
-            messages = np.concatenate(
-                [reached @ normal, [np.broadcast_to(_mean(normal, trust), normal.shape)]]
-            )
-            flat = messages.transpose(1, 0, 2).reshape(len(hidden), -1)
-            hidden = hidden + _silu(_linear(p, f"round{i}", flat))
-        hidden = _layer_norm(p, "norm_out", hidden)
-        scores = _linear(p, "linear", features) + _linear(p, "output", hidden)
-        return scores, float(_linear(p, "prior", _mean(hidden, trust))[0])
+        members = [
+            {name: array[m] for name, array in self.parameters.items()}
+            for m in range(len(self.parameters["mean"]))
+        ]
+        each = [_member(member, features, reached, trust, np.log(points.weight)) for member in members]
+        return np.asarray(np.logaddexp.reduce(each, axis=0) - np.log(len(each)))
+
+
+def _member(
+    parameters: dict[str, NDArray[np.float32]],
+    features: Floats,
+    reached: Floats,
+    trust: Floats,
+    log_odds: Floats,
+) -> Floats:
+    """Log-weights of one network, shape (E * S + 1,)."""
+    p = parameters
+    standard = np.clip((features - p["mean"]) / p["std"], -CLIP, CLIP)
+    hidden = _silu(_linear(p, "input", standard))
+    for i in range(NUM_ROUNDS):
+        normal = _layer_norm(p, f"norm{i}", hidden)
+        everywhere = np.broadcast_to(_mean(normal, trust), normal.shape)
+        messages = np.concatenate([reached @ normal, everywhere[None]])
+        joined = messages.transpose(1, 0, 2).reshape(len(hidden), -1)
+        hidden = hidden + _silu(_linear(p, f"round{i}", joined))
+    hidden = _layer_norm(p, "norm_out", hidden)
+    scores = _linear(p, "linear", standard) + _linear(p, "output", hidden) + log_odds[:, None]
+    logits = np.append(scores, _linear(p, "prior", _mean(hidden, trust)))
+    return np.asarray(logits - np.logaddexp.reduce(logits))
 
 
 def features_of(points: Points, trust: Floats, nearness: Floats, log_share: Floats) -> Floats:
@@ -157,7 +175,7 @@ def num_features(num_broad: int) -> int:
 
 
 def parameter_shapes(hidden: int, num_scales: int, num_broad: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters.
+    """Shapes of all parameters of one network.
 
     Args:
         hidden: Width of the network.
@@ -194,9 +212,10 @@ def _check(
     scales = np.array([*sharp_km, *broad_km])
     if not (sharp_km and np.all(scales > 0) and np.all(np.isfinite(scales)) and num_neighbors >= 1):
         raise ValueError(f"its scales are {scales} km, its neighbors {num_neighbors}")
-    shapes = parameter_shapes(len(parameters["input.bias"]), len(scales), len(broad_km))
+    num_members, hidden = parameters["input.bias"].shape
+    shapes = parameter_shapes(hidden, len(scales), len(broad_km))
     found = {name: array.shape for name, array in parameters.items()}
-    if found != shapes:
+    if num_members < 1 or found != {name: (num_members, *shape) for name, shape in shapes.items()}:
         raise ValueError("its arrays do not fit the scales of the mixture")
     if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in parameters.values()):
         raise ValueError("its arrays hold what is no finite number")

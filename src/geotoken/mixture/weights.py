@@ -76,7 +76,7 @@ def weigh(evidence: Evidence, config: MixtureConfig, prior: WorldPrior) -> Compo
 def weigh_ranked(evidence: Evidence, network: EvidenceNetwork, prior: WorldPrior) -> Components:
     """Turn the evidence of one photo into kernel weights by a network that knows ranks, not similarities.
 
-    It scores neighbors, guesses and prior at once; the weight of a guess multiplies its odds.
+    It weighs neighbors, guesses and prior at once.
 
     Args:
         evidence: The evidence of one photo, or of several photos of one place merged.
@@ -90,8 +90,7 @@ def weigh_ranked(evidence: Evidence, network: EvidenceNetwork, prior: WorldPrior
     tilts = prior.tilt(points.xyz, network.broad_scales_km)
     logits = np.zeros(1)
     if len(points.xyz):
-        scores, prior_score = network.scores(points, tilts.log_share)
-        logits = np.append(scores + np.log(points.weight)[:, None], prior_score)
+        logits = network.log_weights(points, tilts.log_share)
     return _components(points, logits, tilts, network.sharp_scales_km)
 
 
