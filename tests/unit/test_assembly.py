@@ -139,7 +139,7 @@ def test_neighbors_weigh_as_in_geoclips_own_softmax(tiny_mixture):
     np.testing.assert_allclose(found.weights.sum(axis=1), mass / total)
     np.testing.assert_allclose(found.prior_weight, assembly.PRIOR_SHARE / total)
     np.testing.assert_allclose(found.weights[2] / found.weights[2].sum(), assembly.SCALE_SHARES)
-    assert len(assembly.SCALE_SHARES) == len(config.scales_km)
+    assert len(assembly.SCALE_SHARES) == len(model.config.scales_km)
     assert sum(assembly.SCALE_SHARES) == pytest.approx(1)
 
 

@@ -155,15 +155,15 @@ class WorldPrior:
         """First leaf cell of each cell, shape (L,), uint64."""
         return cells.range_min(self.cell_ids)
 
-    @cached_property
+    @property
     def area_km2(self) -> Floats:
-        """Area of each cell in km2, shape (L,)."""
+        """Area of each cell in km2, shape (L,); found anew each time."""
         return cells.area_km2(self.cell_ids)
 
     @cached_property
-    def level(self) -> Ints:
+    def level(self) -> NDArray[np.int8]:
         """Level of each cell, shape (L,)."""
-        return cells.level(self.cell_ids)
+        return cells.level(self.cell_ids).astype(np.int8)
 
     @cached_property
     def density(self) -> Floats:
