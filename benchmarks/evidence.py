@@ -223,7 +223,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="mixture folder: its priors are used")
     parser.add_argument("--gps-points", type=Path, help="points of the prior, to look for leakage")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3, help="repetitions with other folds")
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions with other folds, of the network")
+    parser.add_argument("--linear-seeds", type=int, default=1, help="repetitions of linear weights")
     parser.add_argument("--forms", nargs="+", default=["linear", "network"], choices=["linear", "network"])
     parser.add_argument("--work", type=Path, help="folder for finished parts of the run")
     parser.add_argument("--out", type=Path)
@@ -234,9 +235,10 @@ def main() -> None:
     rules = baseline_rows(study.cases[True])
     votes = {False: rules["five_scale_vote"], True: rules["five_scale_vote_with_guess"]}
     systems = {name: figures([rows], owner, None) for name, rows in rules.items()}
-    result: dict[str, Any] = {"n": len(owner), "folds": args.folds, "seeds": args.seeds, "systems": systems}
+    seeds = {"linear": args.linear_seeds, "network": args.seeds}
+    result: dict[str, Any] = {"n": len(owner), "folds": args.folds, "seeds": seeds, "systems": systems}
     for form in args.forms:
-        runs = [run(study, form, seed, args.work) for seed in range(args.seeds)]
+        runs = [run(study, form, seed, args.work) for seed in range(seeds[form])]
         for guess in (False, True):
             for k, name in enumerate(UTILITIES):
                 rows = [[each[k] for each in one[guess]] for one in runs]
