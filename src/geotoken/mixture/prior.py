@@ -224,21 +224,20 @@ class WorldPrior:
             The factors on the prior mass of each block.
         """
         coarse, num_fine = self._coarse_blocks
-        chord2 = chord2_km2(points, coarse.centers)
+        chord2 = chord2_km2(points, coarse.centers).astype(np.float32)
         is_near = (chord2 <= NEAR_KM**2).any(axis=0)
         near = np.flatnonzero(np.repeat(is_near, num_fine))
-        near_chord2 = chord2_km2(points, self.blocks.centers[near])
-        far_mass, near_mass = np.where(is_near, 0.0, coarse.mass), self.blocks.mass[near]
-        far_factors = np.empty((len(scales_km), *chord2.shape))
-        near_factors = np.empty((len(scales_km), *near_chord2.shape))
+        near_chord2 = chord2_km2(points, self.blocks.centers[near]).astype(np.float32)
+        far_mass = np.where(is_near, 0.0, coarse.mass).astype(np.float32)
+        near_mass = self.blocks.mass[near].astype(np.float32)
+        far = np.empty((len(scales_km), *chord2.shape), dtype=np.float32)
+        close = np.empty((len(scales_km), *near_chord2.shape), dtype=np.float32)
         shares = np.empty((len(points), len(scales_km)))
         for i, scale_km in enumerate(scales_km):
-            far_factors[i], near_factors[i] = falloff(chord2, scale_km), falloff(near_chord2, scale_km)
-            shares[:, i] = np.einsum("eq,q->e", far_factors[i], far_mass)
-            shares[:, i] += np.einsum("eq,q->e", near_factors[i], near_mass)
-            far_factors[i] /= shares[:, i, None]
-            near_factors[i] /= shares[:, i, None]
-        return Tilts(far_factors, near_factors, np.log(shares), num_fine, near)
+            far[i], close[i] = falloff(chord2, scale_km), falloff(near_chord2, scale_km)
+            shares[:, i] = np.einsum("eq,q->e", far[i], far_mass)
+            shares[:, i] += np.einsum("eq,q->e", close[i], near_mass)
+        return Tilts(far, close, np.log(shares), num_fine, near)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +256,10 @@ class Blocks:
 class Tilts:
     """What E points at S scales make of the prior."""
 
-    far_factors: Floats
-    """Factor on the mass of each of C coarse blocks, shape (S, E, C)."""
-    near_factors: Floats
-    """Factor on the mass of each of the fine blocks near a point, shape (S, E, F)."""
+    far_kernels: NDArray[np.float32]
+    """Kernels, 1 at their centers, on each of C coarse blocks, shape (S, E, C)."""
+    near_kernels: NDArray[np.float32]
+    """The same on each of the fine blocks near a point, shape (S, E, F)."""
     log_share: Floats
     """Log of the mean of each kernel (1 at its center) under the prior, shape (E, S)."""
     num_fine: Ints
@@ -278,14 +277,10 @@ class Tilts:
         Returns:
             Factors, shape (Q,); under the prior their mean is the sum of all weights.
         """
-        far = np.full(self.far_factors.shape[2], prior_weight)
-        near = np.full(len(self.near), prior_weight)
-        for i in range(len(self.far_factors)):
-            far += np.einsum("e,eq->q", weights[:, i], self.far_factors[i])
-            near += np.einsum("e,eq->q", weights[:, i], self.near_factors[i])
-        factors = np.repeat(far, self.num_fine)
-        factors[self.near] = near
-        return factors
+        scaled = (weights / np.exp(self.log_share)).astype(np.float32)
+        factors = np.repeat(np.einsum("es,seq->q", scaled, self.far_kernels), self.num_fine)
+        factors[self.near] = np.einsum("es,seq->q", scaled, self.near_kernels)
+        return factors.astype(np.float64) + prior_weight
 
     def at(self, block: int) -> Floats:
         """Factors on one fine block.
@@ -298,9 +293,11 @@ class Tilts:
         """
         column = np.searchsorted(self.near, block)
         if column < len(self.near) and self.near[column] == block:
-            return np.asarray(self.near_factors[:, :, column].T)
-        coarse = np.searchsorted(np.cumsum(self.num_fine), block, side="right")
-        return np.asarray(self.far_factors[:, :, coarse].T)
+            kernels = self.near_kernels[:, :, column]
+        else:
+            coarse = np.searchsorted(np.cumsum(self.num_fine), block, side="right")
+            kernels = self.far_kernels[:, :, coarse]
+        return np.asarray(kernels.T / np.exp(self.log_share))
 
 
 def _read_table(path: Path) -> tuple[cells.CellIds, Floats]:

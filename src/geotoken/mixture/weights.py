@@ -101,7 +101,7 @@ def _components(
     weights = np.exp(logits - np.logaddexp.reduce(logits))
     return Components(
         points=points.xyz,
-        weights=weights[:-1].reshape(len(points.xyz), len(sharp_scales_km) + len(tilts.far_factors)),
+        weights=weights[:-1].reshape(len(points.xyz), len(sharp_scales_km) + len(tilts.far_kernels)),
         prior_weight=float(weights[-1]),
         tilts=tilts,
         sharp_scales_km=sharp_scales_km,
