@@ -101,8 +101,8 @@ class EvidenceNetwork:
             log_share: Log of the prior mass around each at the B broad scales, shape (E, B).
 
         Returns:
-            Log-weights of points and scales, row by row, and of the prior at the end, shape (E * S + 1,); in all
-            they are 1. In each of the M networks the weight of a guess multiplies its odds.
+            Log-weights of points and scales, row by row, and of the prior at the end, shape (E * S + 1,), of
+            total 1. In each of the M networks the weight of a guess multiplies its odds.
         """
         trust = np.minimum(points.weight, 1.0)
         nearness = 1 / (1 + chord2_km2(points.xyz, points.xyz) / np.square(NEAR_SCALES_KM)[:, None, None])
