@@ -43,8 +43,8 @@ from geotoken.selection.utility import weighted_thresholds
 EPSILON = 1e-4
 UTILITIES = {
     "1,1,1,1,1": (1, 1, 1, 1, 1),
-    "1,1,2,2,2": (1, 1, 2, 2, 2),
-    "1,1,2,2,4": (1, 1, 2, 2, 4),
+    "2,1,2,2,2": (2, 1, 2, 2, 2),
+    "2,1,2,2,3": (2, 1, 2, 2, 3),
 }
 SEEN_M = (1, 10, 100, 1000)
 """Distances from a truth to the nearest point of the prior that are reported, metres."""

@@ -27,7 +27,9 @@ WITH_GUESS, WITH_ALL_NEIGHBORS, ONLY_FIRST, NO_NEIGHBORS = 0.6, 0.4, 0.1, 0.03
 """Shares of training cases; of those without some neighbors each neighbor is dropped with `DROPPED`."""
 DROPPED = 0.15
 NUM_MEMBERS = 3
-"""Networks whose weights are averaged."""
+"""Networks whose weights are averaged, beside one that is only linear."""
+LINEAR_RATE = 2e-2
+"""Learning rate of the linear one."""
 MAX_NLL = 25.0
 """Loss of a case at most: one truth that nothing speaks for must not rule the rest."""
 FIRST_PRIOR_SCORE = 1.6
@@ -190,13 +192,14 @@ def full_weight(cases: NetworkCases, *, guess: bool) -> torch.Tensor:
     return weight if guess else torch.cat([weight[:, :-1], torch.zeros(len(weight), 1)], 1)
 
 
-def train(cases: NetworkCases, seed: int = 0, epochs: int = EPOCHS) -> Twin:
+def train(cases: NetworkCases, seed: int = 0, epochs: int = EPOCHS, *, linear: bool = False) -> Twin:
     """Fit a network.
 
     Args:
         cases: The training cases.
         seed: Of first weights, order and what is dropped.
         epochs: Passes over the cases.
+        linear: Whether only the linear score and the bias of the prior are fitted; the rest adds nothing.
 
     Returns:
         The network, ready to be asked.
@@ -208,23 +211,27 @@ def train(cases: NetworkCases, seed: int = 0, epochs: int = EPOCHS) -> Twin:
     features = features_of(cases, trust, _nearness(cases))[cases.present]
     twin.mean, twin.std = features.mean(0), features.std(0) + 1e-3
     batches = cases.size // min(BATCH, cases.size)
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, epochs * batches, pct_start=0.2)
+    fitted, rate = list(twin.parameters()), LEARNING_RATE
+    if linear:
+        nn.init.zeros_(twin.prior.weight)
+        fitted, rate = [*twin.linear.parameters(), twin.prior.bias], LINEAR_RATE
+    optimizer = torch.optim.AdamW(fitted, lr=rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * batches, pct_start=0.2)
     for _ in range(epochs):
         for rows in torch.randperm(cases.size)[: batches * BATCH].chunk(batches):
             batch = cases.rows(rows)
             loss = nll(twin, batch, _dropped(batch)).clamp(max=MAX_NLL).mean()
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(fitted, 1.0)
             optimizer.step()
             schedule.step()
     return twin.eval()
 
 
 def train_members(cases: NetworkCases, number: int = NUM_MEMBERS) -> list[Twin]:
-    """Networks that differ in their seed alone, as `train`."""
-    return [train(cases, seed) for seed in range(number)]
+    """Networks that differ in their seed alone, and the linear one."""
+    return [*(train(cases, seed) for seed in range(number)), train(cases, linear=True)]
 
 
 def _dropped(cases: NetworkCases) -> torch.Tensor:
