@@ -38,19 +38,16 @@ from geotoken.geo import EARTH_RADIUS_KM, to_xyz
 from geotoken.metrics import THRESHOLDS_KM, covered
 from geotoken.mixture import MixtureConfig, MixtureModel, Ranked, WorldPrior
 from geotoken.selection.mbr import maximize
-from geotoken.selection.utility import weighted_thresholds
+from geotoken.selection.utility import parse_utility
 
 EPSILON = 1e-4
-UTILITIES = {
-    "1,1,1,1,1": (1, 1, 1, 1, 1),
-    "2,1,2,2,2": (2, 1, 2, 2, 2),
-    "2,1,2,2,3": (2, 1, 2, 2, 3),
-}
+UTILITIES = {"linear": ("1,1,1,1,1",), "network": ("1,1,1,1,1", "2,1,2,2,2", "2,1,2,2,3")}
+"""Weights of the five thresholds that each form is asked for."""
 SEEN_M = (1, 10, 100, 1000)
 """Distances from a truth to the nearest point of the prior that are reported, metres."""
 
 
-def answers(model: MixtureModel, case: Case) -> list[Row]:
+def answers(model: MixtureModel, case: Case, utilities: Sequence[str]) -> list[Row]:
     """A row for each utility: answer, density at the truth, credible interval of the truth, confidence."""
     evidence = case.evidence
     memory = model.encode([evidence])
@@ -66,8 +63,8 @@ def answers(model: MixtureModel, case: Case) -> list[Row]:
         "credible_high": high,
     }
     rows = []
-    for weights in UTILITIES.values():
-        best = maximize(whole, weighted_thresholds(weights), lat, lng)
+    for name in utilities:
+        best = maximize(whole, parse_utility(name), lat, lng)
         sure = whole.probability_within_km(best.lat, best.lng, 25.0)
         rows.append({**common, "lat": best.lat, "lng": best.lng, "probability_25km": sure})
     return rows
@@ -132,7 +129,7 @@ def run(study: Study, form: str, seed: int, work: Path | None) -> dict[bool, lis
     for fold, (test, model) in enumerate(study.models(form, seed)):
         for guess, rows in found.items():
             for i in test:
-                rows[i] = answers(model, study.cases[guess][i])
+                rows[i] = answers(model, study.cases[guess][i], UTILITIES[form])
         print(f"{form} seed {seed} fold {fold}: {len(test)} photos", file=sys.stderr, flush=True)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +237,7 @@ def main() -> None:
     for form in args.forms:
         runs = [run(study, form, seed, args.work) for seed in range(seeds[form])]
         for guess in (False, True):
-            for k, name in enumerate(UTILITIES):
+            for k, name in enumerate(UTILITIES[form]):
                 rows = [[each[k] for each in one[guess]] for one in runs]
                 label = f"{form}{'_guess' if guess else ''}"
                 systems.setdefault(label, {})[name] = figures(rows, owner, votes[guess])

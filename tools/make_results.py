@@ -129,11 +129,11 @@ def evidence() -> str:
     for label, metrics in (
         ("nearest neighbor", found["nearest_neighbor"]),
         ("kernel vote, five scales", found["five_scale_vote"]),
-        ("linear weights", found["linear"][chosen]),
+        ("linear weights", found["linear"]["1,1,1,1,1"]),
         ("**network**", found["network"][chosen]),
         ("recorded guess alone", found["guess"]),
         ("kernel vote with the guess", found["five_scale_vote_with_guess"]),
-        ("linear weights with the guess", found["linear_guess"][chosen]),
+        ("linear weights with the guess", found["linear_guess"]["1,1,1,1,1"]),
         ("**network with the guess**", found["network_guess"][chosen]),
     ):
         calibration = "| |"
