@@ -125,7 +125,7 @@ def evidence() -> str:
         "| | within 1 / 25 / 200 / 750 / 2500 km | median km | NLL | coverage 50 / 90 |",
         "| --- | --- | --- | --- | --- |",
     ]
-    chosen = ",".join(str(weight) for weight in load_artifact("mini").ranked_threshold_weights)
+    chosen = ",".join(f"{weight:g}" for weight in load_artifact("mini").ranked_threshold_weights)
     for label, metrics in (
         ("nearest neighbor", found["nearest_neighbor"]),
         ("kernel vote, five scales", found["five_scale_vote"]),
