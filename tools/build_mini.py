@@ -5,11 +5,12 @@ the PyPI package geoclip 1.3.0 (`pip download --no-deps geoclip==1.3.0`). The en
 already lie in the model folder.
 
 The prior is made of those GPS points (where photos are uploaded) and of settlements (where people live).
-Weights for evidence without similarities, and those of guesses, are fitted on the evidence table. Weights for
-evidence with similarities are fitted on the bundled gallery alone, each photo being a query twice: once among
-the photos of other owners (a place seen), once with every photo within some radius left out (a place never
-seen); the radius is drawn as the distance from a place of the prior to the gallery. Countries weigh equally,
-because the gallery holds some of them far too often.
+Evidence without similarities has a prior of its own, finer and of the GPS points alone, and a network,
+trained on the evidence table (fit_network.py). Linear weights of guesses that compete with similarities are
+fitted on that table, too. Weights for evidence with similarities are fitted on the bundled gallery alone,
+each photo being a query twice: once among the photos of other owners (a place seen), once with every photo
+within some radius left out (a place never seen); the radius is drawn as the distance from a place of the
+prior to the gallery. Countries weigh equally, because the gallery holds some of them far too often.
 """
 
 import argparse
@@ -24,17 +25,23 @@ import torch
 from numpy.typing import NDArray
 
 import fit_mixture as fit
+import fit_network as net
+from density_prior import density_prior
 from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
-from geotoken.evaluate.evidence_table import load_evidence_table
+from geotoken.evaluate.evidence_table import EvidenceTable, load_evidence_table
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz
-from geotoken.mixture import MixtureConfig, MixtureModel, WorldPrior
-from geotoken.mixture.config import NeighborTrust
+from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, Ranked, WorldPrior
 from geotoken.tokens import TokenScheme
 
 SCALES = fit.Scales(sharp_km=(0.1, 0.6, 4.0, 25.0), broad_km=(100.0, 400.0, 1500.0))
+NETWORK_SCALES = fit.Scales(sharp_km=(0.03, 0.2, 1.2, 8.0), broad_km=(30.0, 100.0, 400.0, 1500.0))
+KERNEL_SHARES = {0.15: 0.25, 0.5: 0.2, 1.5: 0.16, 5.0: 0.15, 15.0: 0.09, 50.0: 0.06, 150.0: 0.07, 500.0: 0.02}
+"""Scales of the finer prior in km and their shares: rounded from what leaves single GPS points out best."""
+MAX_LOSS = 3e-7
+"""Nats that merging four cells of the finer prior may cost; it has about a million cells then, 3.5 MB."""
 RANK_ONLY = ("bias", "rank_slope", "agreement_slope", "prior_bias")
 WITH_SIMILARITY = ("bias", "rank_slope", "prior_bias", "similarity_slope", "best_similarity_slope")
 DUPLICATE_SIMILARITY = 0.9
@@ -48,6 +55,8 @@ PRECISION_KM = {"exif": 0.02, "exact": 0.05, "landmark": 0.5, "city": 5.0, "regi
 NUM_NEIGHBORS = 20
 THRESHOLD_WEIGHTS = (6, 20, 3, 1, 1)
 """What mbr weighs the thresholds with, chosen on the development half of the queries."""
+RANKED_THRESHOLD_WEIGHTS = (2, 1, 2, 2, 2)
+"""The same for evidence without similarities, chosen once among ten on the first folds of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,11 @@ def world_prior(path: Path) -> WorldPrior:
     )
 
 
+def ranked_prior(path: Path) -> WorldPrior:
+    """The finer prior of evidence without similarities."""
+    return density_prior(to_xyz(*gps_points(path)), KERNEL_SHARES, MAX_LOSS)
+
+
 def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> GalleryCases:
     """Every gallery photo as a query, where its place is known and where it is not.
 
@@ -121,6 +135,15 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
         _, inverse, counts = np.unique(country, return_inverse=True, return_counts=True)
         weight[group] = share / len(counts) / counts[inverse]
     return GalleryCases(cases, points, weight, is_seen)
+
+
+def fit_guesses(table: EvidenceTable, truth: NDArray[np.float64], prior: WorldPrior) -> GuessTrust:
+    """Linear weights of guesses, for evidence with similarities."""
+    features = fit.neighbor_features(table.cases, truth, SCALES, prior, (0.0, 1.0))
+    ranked = fit.fit_neighbors(features, np.ones(len(truth)), free=RANK_ONLY)
+    log_likelihood = fit.neighbor_log_likelihood(ranked, features)
+    guess_features = fit.guess_features(table.cases, truth, SCALES, prior)
+    return fit.to_guess_trust(fit.fit_guess(guess_features, log_likelihood))
 
 
 def fit_gallery(data: GalleryCases, prior: WorldPrior) -> NeighborTrust:
@@ -182,22 +205,18 @@ def main() -> None:
     prior = world_prior(args.gps_points)
     table = load_evidence_table(args.evidence, guesses=True)
     truth = to_xyz(table.lat, table.lng)
-    features = fit.neighbor_features(table.cases, truth, SCALES, prior, (0.0, 1.0))
-    ranked = fit.fit_neighbors(features, np.ones(len(truth)), free=RANK_ONLY)
-    log_likelihood = fit.neighbor_log_likelihood(ranked, features)
-    guess_features = fit.guess_features(table.cases, truth, SCALES, prior)
-    guess = fit.fit_guess(guess_features, log_likelihood)
-    with_guess = fit.guess_log_likelihood(guess, guess_features, log_likelihood)
-    print(f"evidence: nll {-log_likelihood.mean():.3f}, with the guess {-with_guess.mean():.3f}")
     config = MixtureConfig(
         sharp_scales_km=SCALES.sharp_km,
         broad_scales_km=SCALES.broad_km,
         with_similarity=fit_gallery(gallery_cases(Gallery.load(args.model / "gallery"), prior), prior),
-        without_similarity=fit.to_neighbor_trust(ranked, (0.0, 1.0), NUM_NEIGHBORS),
-        guess=fit.to_guess_trust(guess),
+        without_similarity=None,
+        guess=fit_guesses(table, truth, prior),
     )
+    finer = ranked_prior(args.gps_points)
+    cases = net.network_cases(table.cases, truth, NETWORK_SCALES, finer)
+    network = net.export(net.train_members(cases), NETWORK_SCALES, NUM_NEIGHBORS)
     with tempfile.TemporaryDirectory(dir=args.model) as folder:
-        MixtureModel(config, prior).save(Path(folder))
+        MixtureModel(config, prior, ranked=Ranked(network, finer)).save(Path(folder))
         (args.model / "mixture").mkdir(exist_ok=True)
         for file in Path(folder).iterdir():
             shutil.move(file, args.model / "mixture" / file.name)
@@ -209,6 +228,7 @@ def main() -> None:
         scheme=TokenScheme(),
         head="mixture",
         threshold_weights=THRESHOLD_WEIGHTS,
+        ranked_threshold_weights=RANKED_THRESHOLD_WEIGHTS,
     )
 
 

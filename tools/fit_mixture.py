@@ -59,7 +59,9 @@ class Scales:
         return self.sharp_km + self.broad_km
 
 
-def kernel_log_densities(points: Floats, truth: Floats, scales: Scales, prior: WorldPrior) -> Floats:
+def kernel_log_densities(
+    points: Floats, truth: Floats, scales: Scales, prior: WorldPrior
+) -> tuple[Floats, Floats]:
     """Log density of every kernel of one case at its truth.
 
     Args:
@@ -69,15 +71,27 @@ def kernel_log_densities(points: Floats, truth: Floats, scales: Scales, prior: W
         prior: The world prior that broad kernels are multiplied with.
 
     Returns:
-        Natural log of the density per km2, shape (K, S).
+        Natural log of the density per km2, shape (K, S); log of the prior mass around, shape (K, B).
     """
     chord2 = chord2_km2(points, truth[None])[:, 0]
     sharp = [np.log(falloff(chord2, s) * peak_density(np.asarray(s))) for s in scales.sharp_km]
     row = prior.find(cells.from_xyz(truth[None]))
-    block = prior.block_of(row)[0]
-    density = prior.mass[row[0]] / prior.area_km2[row[0]]
-    broad = np.log(prior.tilts(points, scales.broad_km)[:, :, block] * density)
-    return np.stack([*sharp, *broad], axis=1)
+    tilts = prior.tilt(points, scales.broad_km)
+    broad = np.log(tilts.at(int(prior.block[row[0]])) * prior.density[row])
+    return np.concatenate([np.stack(sharp, axis=1), broad], axis=1), tilts.log_share
+
+
+def prior_log_density(truth: Floats, prior: WorldPrior) -> Floats:
+    """Log density of the prior.
+
+    Args:
+        truth: Unit vectors, shape (N, 3).
+        prior: The prior.
+
+    Returns:
+        Natural log of the density per km2, shape (N,).
+    """
+    return np.asarray(np.log(prior.density[prior.find(cells.from_xyz(truth))]))
 
 
 def neighbor_features(
@@ -111,14 +125,19 @@ def neighbor_features(
         per_point[0, n, :k] = np.log(case.neighbor_rank)
         if case.neighbor_similarity is not None:
             per_point[1, n, :k] = (case.neighbor_similarity - similarity[0]) / similarity[1]
-        per_kernel[0, n, :k] = kernel_log_densities(points, truth[n], scales, prior)
+        per_kernel[0, n, :k], _ = kernel_log_densities(points, truth[n], scales, prior)
         per_kernel[1, n, :k] = agreements(points, points, scales.all_km, exclude_self=True)
-    rows = prior.find(cells.from_xyz(truth))
-    prior_log_density = np.log(prior.mass[rows] / prior.area_km2[rows])
     return Features(
         *map(
             torch.as_tensor,
-            (present, per_kernel[0], prior_log_density, per_point[0], per_kernel[1], per_point[1]),
+            (
+                present,
+                per_kernel[0],
+                prior_log_density(truth, prior),
+                per_point[0],
+                per_kernel[1],
+                per_point[1],
+            ),
         )
     )
 
@@ -132,7 +151,7 @@ def guess_features(cases: Sequence[Evidence], truth: Floats, scales: Scales, pri
         if present[n, 0]:
             guess = to_xyz(case.guess_lat[:1], case.guess_lng[:1])
             neighbors = to_xyz(case.neighbor_lat, case.neighbor_lng)
-            density[n] = kernel_log_densities(guess, truth[n], scales, prior)
+            density[n], _ = kernel_log_densities(guess, truth[n], scales, prior)
             agreement[n] = agreements(guess, neighbors, scales.all_km, exclude_self=False)
     zeros = np.zeros(present.shape)
     tensors = map(torch.as_tensor, (present, density, np.zeros(len(cases)), zeros, agreement, zeros))

@@ -54,6 +54,8 @@ class Artifact:
     """The evidence model used unless another is asked for; one of `HEADS`."""
     threshold_weights: tuple[float, ...]
     """What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, unless told otherwise."""
+    ranked_threshold_weights: tuple[float, ...]
+    """The same for evidence without similarities; equal to `threshold_weights` where config.json has none."""
     manifest: dict[str, Any]
     """The manifest, as written."""
     origin: hub.HubId | None = None
@@ -221,6 +223,9 @@ def load_artifact(model: str | Path, *, offline: bool = False) -> Artifact:
             scheme=_scheme(**config["scheme"]),
             head=config["head"],
             threshold_weights=_weights(config["threshold_weights"]),
+            ranked_threshold_weights=_weights(
+                config.get("ranked_threshold_weights", config["threshold_weights"])
+            ),
             manifest=manifest,
             origin=origin,
         )
@@ -327,6 +332,7 @@ def save_artifact(
     scheme: TokenScheme,
     head: str,
     threshold_weights: tuple[float, ...] = (1, 1, 1, 1, 1),
+    ranked_threshold_weights: tuple[float, ...] | None = None,
 ) -> None:
     """Write `config.json` and the manifest over all files already in a folder.
 
@@ -336,13 +342,16 @@ def save_artifact(
         scheme: Its token scheme.
         head: Its default head.
         threshold_weights: What mbr weighs the thresholds 1, 25, 200, 750 and 2500 km with, length 5.
+        ranked_threshold_weights: The same for evidence without similarities; as `threshold_weights` if None.
     """
-    config = {
+    config: dict[str, Any] = {
         "name": name,
         "scheme": {"level": scheme.level, "group_size": scheme.group_size},
         "head": head,
         "threshold_weights": list(threshold_weights),
     }
+    if ranked_threshold_weights is not None:
+        config["ranked_threshold_weights"] = list(ranked_threshold_weights)
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_manifest(folder, kind=KIND, format_version=FORMAT_VERSION)
 

@@ -271,4 +271,4 @@ def _write_mixture(folder: Path, logit_scale: float) -> None:
     mini = MixtureModel.load(bundled)
     config: MixtureConfig = dataclasses.replace(mini.config, with_similarity=neighbor_trust(logit_scale))
     folder.mkdir()
-    MixtureModel(config, mini.prior).save(folder)
+    MixtureModel(config, mini.prior, ranked=mini.ranked).save(folder)

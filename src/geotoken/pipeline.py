@@ -93,6 +93,7 @@ class Locator:
         model: TokenModel,
         num_neighbors: int,
         utility: Utility = mixed_thresholds,
+        ranked_utility: Utility | None = None,
         alignment: Alignment | None = None,
         reward: RewardModel | None = None,
         name: str,
@@ -106,6 +107,7 @@ class Locator:
         self.model = model
         self.num_neighbors = num_neighbors
         self.utility = utility
+        self.ranked_utility = ranked_utility or utility
         self.alignment = alignment
         self.reward = reward
         self.name = name
@@ -149,6 +151,7 @@ class Locator:
             model=token_model,
             num_neighbors=num_neighbors,
             utility=weighted_thresholds(artifact.threshold_weights),
+            ranked_utility=weighted_thresholds(artifact.ranked_threshold_weights),
             alignment=Alignment.load(aligned) if aligned.is_dir() else None,
             reward=RewardModel.load(judged, num_threads) if judged.is_dir() else None,
             name=artifact.name,
@@ -337,7 +340,8 @@ class Locator:
         if isinstance(model, RegionModel):
             candidates = model.place(candidates, whole)
         points = evidence_places(evidence)
-        utility = options.utility or self.utility
+        by_rank = evidence.neighbor_similarity is None
+        utility = options.utility or (self.ranked_utility if by_rank else self.utility)
         judged, scores = candidates, self._similarity(options.select, candidates, vectors)
         if options.select == "reward" and self.reward is not None:
             judged, proposals = widen(model, memory, whole, candidates, points, options.within)

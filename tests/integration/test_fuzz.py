@@ -499,7 +499,7 @@ def test_tables_of_the_prior(work, tiny_mixture, data):
     path.write_bytes(data.draw(mutations(path.read_bytes())))
     found = only(ArtifactError, WorldPrior.load, path)
     if found is not None:
-        MixtureModel(tiny_mixture.config, found).prior.tilts(np.eye(3), [5.0])
+        MixtureModel(tiny_mixture.config, found).prior.tilt(np.eye(3), [5.0])
 
 
 @examples(100)

@@ -25,13 +25,20 @@ def model(tmp_path):
 def test_a_saved_artifact_loads(model):
     artifact = load_artifact(model)
     assert (artifact.name, artifact.scheme, artifact.head) == ("small", TokenScheme(12, 3), "mixture")
-    assert artifact.threshold_weights == (1, 2, 3, 4, 5)
+    assert artifact.threshold_weights == artifact.ranked_threshold_weights == (1, 2, 3, 4, 5)
     assert artifact.card() == "# small\n"
     assert artifact.num_bytes == sum(
         f.stat().st_size
         for f in model.rglob("*")
         if f.name in artifact.manifest["files"] or f.name == "prior.npz"
     )
+
+
+def test_weights_of_thresholds_for_evidence_by_rank_can_differ(model):
+    weights = {"threshold_weights": (1, 2, 3, 4, 5), "ranked_threshold_weights": (1, 1, 2, 2, 2)}
+    save_artifact(model, name="small", scheme=TokenScheme(12, 3), head="mixture", **weights)
+    artifact = load_artifact(model)
+    assert {name: getattr(artifact, name) for name in weights} == weights
 
 
 def test_mini_is_bundled_and_whole():
@@ -87,6 +94,7 @@ def reseal(model, change):
         (lambda c: c | {"head": "oracle"}, "upgrade geotoken"),
         (lambda c: c | {"threshold_weights": "many"}, "config.json"),
         (lambda c: c | {"threshold_weights": [1, 2]}, "threshold_weights"),
+        (lambda c: c | {"ranked_threshold_weights": [1, 2]}, "threshold_weights"),
         (lambda c: c | {"threshold_weights": [0, 0, 0, 0, 0]}, "threshold_weights"),
         (lambda c: c | {"threshold_weights": [1, 1, 1, 1, -1]}, "threshold_weights"),
         (lambda c: [], "config.json"),

@@ -136,7 +136,7 @@ def test_neighbors_weigh_as_in_geoclips_own_softmax(tiny_mixture):
     from geotoken.artifact import bundled_models
     from geotoken.mixture import MixtureModel
 
-    config = MixtureModel.load(bundled_models()["mini"] / "mixture").config
+    model = MixtureModel.load(bundled_models()["mini"] / "mixture")
     similarity = np.array([0.31, 0.30, 0.25, 0.1])
     evidence = Evidence(
         neighbor_lat=np.array([10.0, 20, 30, 40]),
@@ -144,13 +144,13 @@ def test_neighbors_weigh_as_in_geoclips_own_softmax(tiny_mixture):
         neighbor_rank=np.arange(1.0, 5),
         neighbor_similarity=similarity,
     )
-    found = weigh(evidence, replace(config, with_similarity=neighbor_trust(39.687)))
+    found = weigh(evidence, replace(model.config, with_similarity=neighbor_trust(39.687)), model.prior)
     mass = np.exp(39.687 * (similarity - 0.31))
     total = mass.sum() + assembly.PRIOR_SHARE
     np.testing.assert_allclose(found.weights.sum(axis=1), mass / total)
     np.testing.assert_allclose(found.prior_weight, assembly.PRIOR_SHARE / total)
     np.testing.assert_allclose(found.weights[2] / found.weights[2].sum(), assembly.SCALE_SHARES)
-    assert len(assembly.SCALE_SHARES) == len(config.scales_km)
+    assert len(assembly.SCALE_SHARES) == len(model.config.scales_km)
     assert sum(assembly.SCALE_SHARES) == pytest.approx(1)
 
 

@@ -1,5 +1,7 @@
 import json
 import shutil
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from geotoken.artifact import save_artifact
 from geotoken.decoding import DECODERS
 from geotoken.errors import ArtifactError, ImageError, InputError
+from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion
 from geotoken.geo import haversine_km
 from geotoken.images.read import read
@@ -68,6 +71,21 @@ def test_utility_decides_what_mbr_aims_at(locator, photo):
 
     assert held(near, 1.0) > held(far, 1.0)
     assert held(far, 9_000.0) > held(near, 9_000.0)
+
+
+def test_evidence_without_similarities_has_a_utility_of_its_own(locator):
+    ranked = Evidence(
+        neighbor_lat=np.array([10.0, 52.0, 53.0, 54.0]),
+        neighbor_lng=np.array([10.0, 20.0, 21.0, 20.0]),
+        neighbor_rank=np.arange(1.0, 5),
+    )
+    own = copy(locator)
+    own.ranked_utility = far = within_km(2_000.0)
+    answer = own.locate_evidence(ranked)
+    assert answer.lat == locator.locate_evidence(ranked, LocateOptions(utility=far)).lat
+    assert answer.lat != locator.locate_evidence(ranked).lat
+    similar = replace(ranked, neighbor_similarity=np.full(4, 0.6))
+    assert own.locate_evidence(similar).lat == locator.locate_evidence(similar).lat
 
 
 def test_evidence_is_located_as_the_photo_it_is_of(locator, photo):

@@ -21,6 +21,10 @@ VOTE_SCALES_KM: Final = (1, 25, 200, 750, 2500)
 """Scales of the kernels of the vote, of equal weight."""
 
 
+GUESS_SHARE: Final = 0.3
+"""Weight of a guess in the vote, beside 1 for all neighbors together."""
+
+
 def vote(lat: Floats, lng: Floats) -> int:
     """The neighbor with the most weighted kernel votes of all neighbors, itself among them.
 
@@ -36,6 +40,24 @@ def vote(lat: Floats, lng: Floats) -> int:
     return int(np.argmax(sum(np.exp(-distance_km / scale) @ weight for scale in VOTE_SCALES_KM)))
 
 
+def vote_with_guess(evidence: Evidence) -> Point:
+    """The neighbor or guess with the most weighted kernel votes.
+
+    Args:
+        evidence: At least one neighbor; its first guess, if any, votes with `GUESS_SHARE`.
+
+    Returns:
+        Latitude and longitude in degrees. Neighbors vote as in `vote`, with a total weight of 1.
+    """
+    lat = np.concatenate([evidence.neighbor_lat, evidence.guess_lat[:1]])
+    lng = np.concatenate([evidence.neighbor_lng, evidence.guess_lng[:1]])
+    weight = 1 / np.sqrt(np.arange(1, len(evidence.neighbor_lat) + 1))
+    weight = np.append(weight / weight.sum(), np.full(len(evidence.guess_lat[:1]), GUESS_SHARE))
+    distance_km = haversine_km(lat[:, None], lng[:, None], lat[None], lng[None])
+    best = np.argmax(sum(np.exp(-distance_km / scale) @ weight for scale in VOTE_SCALES_KM))
+    return float(lat[best]), float(lng[best])
+
+
 def baseline_rows(cases: Sequence[Case]) -> dict[str, list[Row]]:
     """Predictions of every rule that the evidence allows.
 
@@ -43,15 +65,15 @@ def baseline_rows(cases: Sequence[Case]) -> dict[str, list[Row]]:
         cases: Photos with evidence.
 
     Returns:
-        Rows of `nearest_neighbor`, `five_scale_vote` and, if any photo has a guess, `guess`, by name. A photo
-        that lacks what a rule needs is one that failed.
+        Rows of `nearest_neighbor`, `five_scale_vote` and, if any photo has a guess, `guess` and
+        `five_scale_vote_with_guess`, by name. A photo that lacks what a rule needs is one that failed.
     """
     rules: dict[str, Callable[[Evidence], Point | None]] = {
         "nearest_neighbor": _nearest,
         "five_scale_vote": _voted,
     }
     if any(case.evidence is not None and len(case.evidence.guess_lat) for case in cases):
-        rules["guess"] = _guessed
+        rules |= {"guess": _guessed, "five_scale_vote_with_guess": _voted_with_guess}
     return {name: [_row(case, rule) for case in cases] for name, rule in rules.items()}
 
 
@@ -71,6 +93,10 @@ def _voted(evidence: Evidence) -> Point | None:
     if not len(evidence.neighbor_lat):
         return None
     return _neighbor(evidence, vote(evidence.neighbor_lat, evidence.neighbor_lng))
+
+
+def _voted_with_guess(evidence: Evidence) -> Point | None:
+    return vote_with_guess(evidence) if len(evidence.neighbor_lat) else None
 
 
 def _guessed(evidence: Evidence) -> Point | None:

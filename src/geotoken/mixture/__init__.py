@@ -4,15 +4,18 @@ Owns the mixture and its token probabilities; must not know decoding, images or 
 """
 
 from geotoken.mixture.config import GuessTrust, MixtureConfig, NeighborTrust
-from geotoken.mixture.model import MixtureCache, MixtureMemory, MixtureModel
+from geotoken.mixture.model import MixtureCache, MixtureMemory, MixtureModel, Ranked
+from geotoken.mixture.network import EvidenceNetwork
 from geotoken.mixture.prior import WorldPrior
 
 __all__ = [
+    "EvidenceNetwork",
     "GuessTrust",
     "MixtureCache",
     "MixtureConfig",
     "MixtureMemory",
     "MixtureModel",
     "NeighborTrust",
+    "Ranked",
     "WorldPrior",
 ]

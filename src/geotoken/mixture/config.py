@@ -91,8 +91,8 @@ class MixtureConfig:
     """Scales of the kernels multiplied with the world prior, km, rising."""
     with_similarity: NeighborTrust
     """Used when the evidence has similarities."""
-    without_similarity: NeighborTrust
-    """Used when the evidence has only ranks."""
+    without_similarity: NeighborTrust | None
+    """Used when the evidence has only ranks; None: a network weighs that."""
     guess: GuessTrust
     """Used for guesses."""
 
@@ -104,7 +104,7 @@ class MixtureConfig:
                 f"the scales are {scales} km; they must be positive, rising, and one at least sharp"
             )
         for name in ("with_similarity", "without_similarity", "guess"):
-            if len(getattr(self, name).bias) != len(scales):
+            if getattr(self, name) is not None and len(getattr(self, name).bias) != len(scales):
                 raise ConfigError(
                     f"{name} has {len(getattr(self, name).bias)} scales, but the model has {len(scales)}"
                 )
@@ -137,11 +137,12 @@ class MixtureConfig:
         """
         try:
             data = read_json(path)
+            ranked = data["without_similarity"]
             return cls(
                 sharp_scales_km=_row(data["sharp_scales_km"]),
                 broad_scales_km=_row(data["broad_scales_km"]),
                 with_similarity=NeighborTrust(**_tuples(data["with_similarity"])),
-                without_similarity=NeighborTrust(**_tuples(data["without_similarity"])),
+                without_similarity=None if ranked is None else NeighborTrust(**_tuples(ranked)),
                 guess=GuessTrust(**_tuples(data["guess"])),
             )
         except (

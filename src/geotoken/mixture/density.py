@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken import cells
-from geotoken.mixture.config import MixtureConfig
 from geotoken.mixture.kernels import chord2_holding, chord2_km2, falloff, peak_density, spiral
 from geotoken.mixture.prior import WorldPrior
 from geotoken.mixture.weights import Components
@@ -34,16 +33,15 @@ CHUNK = 80_000
 class PhotoDensity:
     """The mixture of one photo, ready to be integrated over cells."""
 
-    def __init__(self, components: Components, config: MixtureConfig, prior: WorldPrior) -> None:
-        num_sharp = len(config.sharp_scales_km)
+    def __init__(self, components: Components, prior: WorldPrior) -> None:
+        num_sharp = len(components.sharp_scales_km)
         self.prior = prior
+        self.components = components
         self.points = components.points
-        self.sharp_scales_km = config.sharp_scales_km
+        self.sharp_scales_km = components.sharp_scales_km
         self.sharp_weights = components.weights[:, :num_sharp]
-        self.prior_mass = prior.mass * prior.spread(
-            _block_factors(components, config.broad_scales_km, num_sharp, prior)
-        )
-        self._prior_cumulative = np.concatenate([[0.0], np.cumsum(self.prior_mass)])
+        self._factors = components.tilts.blend(components.weights[:, num_sharp:], components.prior_weight)
+        self._before = np.concatenate([[0.0], np.cumsum(self._factors * prior.blocks.mass)])
         self._peaks = self.sharp_weights * peak_density(np.asarray(self.sharp_scales_km))
         self._known: dict[tuple[int, int], tuple[cells.CellIds, Floats]] = {}
 
@@ -124,10 +122,20 @@ class PhotoDensity:
         Returns:
             Density per km2, shape (N,).
         """
-        rows = self.prior.find(cells.from_xyz(xyz))
-        broad = self.prior_mass[rows] / self.prior.area_km2[rows]
+        broad = self._broad_density(self.prior.find(cells.from_xyz(xyz)))
         chord2 = chord2_km2(xyz, self.points)
         return np.asarray(broad + self._sharp_density(chord2, 0, len(self.sharp_scales_km)))
+
+    def _broad_density(self, rows: NDArray[np.int64]) -> Floats:
+        """Density of everything that lives on the cells of the prior, by row of the partition, shape (N,)."""
+        return np.asarray(self.prior.density[rows] * self._factors[self.prior.block[rows]])
+
+    def _broad_before(self, rows: NDArray[np.int64]) -> Floats:
+        """Mass that lives on the cells before each row of the partition, shape (N,); rows 0..L."""
+        prior = self.prior
+        block = prior.block[np.minimum(rows, len(prior.block) - 1)]
+        inside = prior.cumulative[rows] - prior.cumulative[prior.blocks.first[block]]
+        return np.asarray(self._before[block] + self._factors[block] * inside)
 
     def _sharp_density(self, chord2: Floats, first: int, last: int) -> Floats:
         """Density of the sharp kernels of a range of scales at N points, shape (N,)."""
@@ -159,15 +167,14 @@ class PhotoDensity:
         # The parent lies within one cell of the prior; the parent of the faces, which is none, does not.
         inside = (prior.level[rows] <= cells.level(parents)) & (cells.level(parents) < child_level)
         mass = np.empty(children.shape)
-        mass[inside] = (self.prior_mass[rows] / prior.area_km2[rows])[inside, None] * area[inside]
-        cut, cut_area = children[~inside].ravel(), area[~inside].ravel()
+        mass[inside] = self._broad_density(rows[inside])[:, None] * area[inside]
+        cut = children[~inside]
         first = prior.find(cut)
-        last = np.searchsorted(prior.range_min, cells.range_max(cut), side="right")
-        held = self._prior_cumulative[last] - self._prior_cumulative[first]
-        density = self.prior_mass[first] / prior.area_km2[first]
-        mass[~inside] = np.where(prior.level[first] < child_level, density * cut_area, held).reshape(
-            -1, children.shape[1]
-        )
+        end = np.searchsorted(prior.range_min, cells.range_max(cut[:, -1]), side="right")
+        # A cell that the prior divides ends where its next sibling begins, which begins a row then.
+        before = self._broad_before(np.concatenate([first, end[:, None]], axis=1))
+        divided = prior.level[first] >= child_level
+        mass[~inside] = np.where(divided, np.diff(before), self._broad_density(first) * area[~inside])
         return mass
 
     def _near_mass(self, children: cells.CellIds, num_scales: int, near_km: float) -> Floats:
@@ -210,14 +217,3 @@ def _weighted_sum(values: Floats, weights: Floats) -> Floats:
     """Sum over E of values (N, E) times weights (E,); einsum, as BLAS would start threads for it."""
     total: Floats = np.einsum("ne,e->n", values, weights)
     return total
-
-
-def _block_factors(
-    components: Components, broad_scales_km: tuple[float, ...], num_sharp: int, prior: WorldPrior
-) -> Floats:
-    """Factor on the prior mass of each block: the prior itself and all kernels multiplied with it."""
-    factors = np.full(prior.num_blocks, components.prior_weight)
-    if len(components.points):
-        for i, tilts in enumerate(prior.tilts(components.points, broad_scales_km)):
-            factors += np.einsum("e,eq->q", components.weights[:, num_sharp + i], tilts)
-    return factors

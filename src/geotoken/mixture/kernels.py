@@ -8,12 +8,15 @@ the sphere. The area of a spherical cap of squared chord u is exactly pi u, whic
 closed form: the cap holds (1 - 1 / (1 + u / s^2)) of the untruncated total.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.geo import EARTH_RADIUS_KM
 
 Floats = NDArray[np.float64]
+Number = TypeVar("Number", np.float32, np.float64)
 
 MAX_CHORD2 = 4 * EARTH_RADIUS_KM**2
 """Squared chord of the antipode, km2."""
@@ -55,15 +58,15 @@ def peak_density(scale_km: Floats) -> Floats:
     return np.asarray((1 / square + 1 / MAX_CHORD2) / np.pi)
 
 
-def falloff(chord2: Floats, scale_km: float) -> Floats:
+def falloff(chord2: NDArray[Number], scale_km: float) -> NDArray[Number]:
     """Density relative to the center.
 
     Args:
-        chord2: Squared chords in km2, any shape.
+        chord2: Squared chords in km2, any shape, of single or double precision.
         scale_km: Scale in km, > 0.
 
     Returns:
-        (1 + u / s^2)^-2, in (0, 1], same shape.
+        (1 + u / s^2)^-2, in (0, 1], same shape and precision.
     """
     values = chord2 * (1 / scale_km**2)
     values += 1.0

@@ -14,8 +14,9 @@ from geotoken import cells
 from geotoken.evidence import Evidence
 from geotoken.mixture.config import MixtureConfig
 from geotoken.mixture.density import PhotoDensity
+from geotoken.mixture.network import EvidenceNetwork
 from geotoken.mixture.prior import WorldPrior
-from geotoken.mixture.weights import weigh
+from geotoken.mixture.weights import weigh, weigh_ranked
 from geotoken.protocol import Cache, Memory
 from geotoken.tokens import TokenScheme
 
@@ -24,6 +25,18 @@ Ints = NDArray[np.int64]
 
 CONFIG_FILE = "mixture.json"
 PRIOR_FILE = "prior.npz"
+RANKED_NETWORK_FILE = "ranked_network.npz"
+RANKED_PRIOR_FILE = "ranked_prior.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What weighs evidence that has ranks but no similarities, and guesses alone."""
+
+    network: EvidenceNetwork
+    """Its weights and scales."""
+    prior: WorldPrior
+    """Its world prior: finer, and where photo collections are rather than where people live."""
 
 
 @dataclass(slots=True)
@@ -70,12 +83,20 @@ class MixtureModel:
     """Neighbors and guesses as radial kernels of several scales, plus a world prior, over the token tree.
 
     Sharp kernels spread over bare distance; broad kernels are multiplied with the prior, so that "within
-    a few hundred km" means "where photos are taken within a few hundred km".
+    a few hundred km" means "where photos are taken within a few hundred km". Evidence without similarities is
+    weighed by `ranked`, if there is one.
     """
 
-    def __init__(self, config: MixtureConfig, prior: WorldPrior, scheme: TokenScheme | None = None) -> None:
+    def __init__(
+        self,
+        config: MixtureConfig,
+        prior: WorldPrior,
+        scheme: TokenScheme | None = None,
+        ranked: Ranked | None = None,
+    ) -> None:
         self.config = config
         self.prior = prior
+        self.ranked = ranked
         self._scheme = scheme if scheme is not None else TokenScheme()
         self._faces = cells.from_hex([f"{face * 2 + 1:x}" for face in range(cells.NUM_FACES)])
 
@@ -84,7 +105,8 @@ class MixtureModel:
         """Read a model written by `save`.
 
         Args:
-            folder: Folder with mixture.json and prior.npz.
+            folder: Folder with mixture.json, prior.npz and, if the first has no weights for evidence without
+                similarities, ranked_network.npz and ranked_prior.npz.
             scheme: Token scheme; level 20 in steps of two when not given.
 
         Returns:
@@ -93,16 +115,25 @@ class MixtureModel:
         Raises:
             ArtifactError: If a file is missing or damaged.
         """
-        return cls(MixtureConfig.load(folder / CONFIG_FILE), WorldPrior.load(folder / PRIOR_FILE), scheme)
+        config, ranked = MixtureConfig.load(folder / CONFIG_FILE), None
+        if config.without_similarity is None:
+            ranked = Ranked(
+                EvidenceNetwork.load(folder / RANKED_NETWORK_FILE),
+                WorldPrior.load(folder / RANKED_PRIOR_FILE),
+            )
+        return cls(config, WorldPrior.load(folder / PRIOR_FILE), scheme, ranked)
 
     def save(self, folder: Path) -> None:
-        """Write parameters and prior.
+        """Write parameters and priors.
 
         Args:
             folder: An existing folder.
         """
         self.config.save(folder / CONFIG_FILE)
         self.prior.save(folder / PRIOR_FILE)
+        if self.ranked is not None:
+            self.ranked.network.save(folder / RANKED_NETWORK_FILE)
+            self.ranked.prior.save(folder / RANKED_PRIOR_FILE)
 
     @property
     def scheme(self) -> TokenScheme:
@@ -118,9 +149,13 @@ class MixtureModel:
         Returns:
             The mixtures, shared by all hypotheses.
         """
-        return MixtureMemory(
-            tuple(PhotoDensity(weigh(e, self.config), self.config, self.prior) for e in evidence)
-        )
+        return MixtureMemory(tuple(self._density(one) for one in evidence))
+
+    def _density(self, evidence: Evidence) -> PhotoDensity:
+        if self.ranked is not None and evidence.neighbor_similarity is None:
+            prior = self.ranked.prior
+            return PhotoDensity(weigh_ranked(evidence, self.ranked.network, prior), prior)
+        return PhotoDensity(weigh(evidence, self.config, self.prior), self.prior)
 
     def step(self, tokens: Ints | None, memory: Memory, cache: Cache) -> Floats:
         """Score the next token of every hypothesis.

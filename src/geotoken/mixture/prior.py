@@ -21,8 +21,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BLOCK_LEVEL = 7
-"""Level (cells of about 70 km) of the blocks on which a tilt is constant."""
-
+"""Level (cells of about 70 km) of the blocks on which a tilt is constant, far from its points."""
+FINE_BLOCK_LEVEL = 9
+"""Level (cells of about 18 km) of the blocks on which a tilt is constant, near its points."""
+NEAR_KM = 180.0
+"""Chord from a point within which blocks are fine."""
 
 _LAST_LEAF = np.uint64((cells.NUM_FACES << 61) - 1)
 _MAX_BYTES = 1 << 28  # of the arrays, unpacked: 16 million cells
@@ -48,14 +51,38 @@ class WorldPrior:
         smoothing: float = 2.0,
         uniform: float = 0.02,
     ) -> "WorldPrior":
-        """Estimate the prior from points by an adaptive tree of cells.
+        """Estimate the prior from points by an adaptive tree of cells, as `from_leaves`.
+
+        Args:
+            lat: Latitudes in degrees, shape (N,).
+            lng: Longitudes in degrees, shape (N,).
+            min_count: As for `from_leaves`.
+            max_level: As for `from_leaves`.
+            smoothing: As for `from_leaves`.
+            uniform: As for `from_leaves`.
+
+        Returns:
+            The prior.
+        """
+        return cls.from_leaves(
+            cells.from_lat_lng(lat, lng),
+            min_count=min_count,
+            max_level=max_level,
+            smoothing=smoothing,
+            uniform=uniform,
+        )
+
+    @classmethod
+    def from_leaves(
+        cls, leaves: cells.CellIds, *, min_count: int, max_level: int, smoothing: float, uniform: float
+    ) -> "WorldPrior":
+        """Estimate the prior from the leaf cells of points by an adaptive tree of cells.
 
         A cell with at least `min_count` points is split; its mass goes to the children in proportion to
         their points plus `smoothing` pseudo-points spread by area (a Dirichlet mean at every split).
 
         Args:
-            lat: Latitudes in degrees, shape (N,).
-            lng: Longitudes in degrees, shape (N,).
+            leaves: Leaf cell of each point, shape (N,), uint64.
             min_count: Points that a cell must hold to be split.
             max_level: Level at which splitting ends, 0..30.
             smoothing: Pseudo-points of a split.
@@ -64,7 +91,7 @@ class WorldPrior:
         Returns:
             The prior.
         """
-        points = np.sort(cells.from_lat_lng(lat, lng))
+        points = np.sort(leaves)
 
         def count(ids: cells.CellIds) -> Ints:
             first = np.searchsorted(points, cells.range_min(ids), side="left")
@@ -128,29 +155,50 @@ class WorldPrior:
         """First leaf cell of each cell, shape (L,), uint64."""
         return cells.range_min(self.cell_ids)
 
-    @cached_property
+    @property
     def area_km2(self) -> Floats:
-        """Area of each cell in km2, shape (L,)."""
+        """Area of each cell in km2, shape (L,); found anew each time."""
         return cells.area_km2(self.cell_ids)
 
     @cached_property
-    def level(self) -> Ints:
+    def level(self) -> NDArray[np.int8]:
         """Level of each cell, shape (L,)."""
-        return cells.level(self.cell_ids)
+        return cells.level(self.cell_ids).astype(np.int8)
 
     @cached_property
-    def _blocks(self) -> tuple[Ints, Floats, Floats]:
-        """First cell of each block (Q,), unit vectors of block centers (Q, 3), block masses (Q,)."""
-        fine = self.level > BLOCK_LEVEL
-        block_ids = self.cell_ids.copy()
-        block_ids[fine] = cells.parent(self.cell_ids[fine], BLOCK_LEVEL)
-        unique, first = np.unique(block_ids, return_index=True)
-        return first, cells.center_xyz(unique), np.add.reduceat(self.mass, first)
+    def density(self) -> Floats:
+        """Mass per km2 of each cell, shape (L,)."""
+        return np.asarray(self.mass / self.area_km2)
 
-    @property
-    def num_blocks(self) -> int:
-        """Number of blocks Q."""
-        return len(self._blocks[0])
+    @cached_property
+    def cumulative(self) -> Floats:
+        """Mass before each cell, shape (L + 1,); the last entry is 1."""
+        return np.concatenate([[0.0], np.cumsum(self.mass)])
+
+    @cached_property
+    def blocks(self) -> "Blocks":
+        """The fine blocks."""
+        return self._blocks_of(FINE_BLOCK_LEVEL)
+
+    @cached_property
+    def block(self) -> NDArray[np.int32]:
+        """Fine block of each cell, shape (L,)."""
+        sizes = np.diff(self.blocks.first, append=len(self.cell_ids))
+        return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+
+    @cached_property
+    def _coarse_blocks(self) -> tuple["Blocks", Ints]:
+        """The coarse blocks, and how many fine ones each holds, shape (C,)."""
+        coarse = self._blocks_of(BLOCK_LEVEL)
+        begin = np.searchsorted(self.blocks.first, coarse.first)
+        return coarse, np.diff(begin, append=len(self.blocks.first))
+
+    def _blocks_of(self, level: int) -> "Blocks":
+        fine = self.level > level
+        block_ids = self.cell_ids.copy()
+        block_ids[fine] = cells.parent(self.cell_ids[fine], level)
+        unique, first = np.unique(block_ids, return_index=True)
+        return Blocks(first, cells.center_xyz(unique), np.add.reduceat(self.mass, first))
 
     def find(self, cell_ids: cells.CellIds) -> Ints:
         """Row of the partition that holds the first leaf of each given cell.
@@ -163,7 +211,7 @@ class WorldPrior:
         """
         return np.searchsorted(self.range_min, cells.range_min(cell_ids), side="right") - 1
 
-    def tilts(self, points: Floats, scales_km: Sequence[float]) -> Floats:
+    def tilt(self, points: Floats, scales_km: Sequence[float]) -> "Tilts":
         """How much a kernel of each scale at each point, multiplied with the prior, raises each block.
 
         The product of the prior with a kernel, renormalised, says "near this point, where photos are taken".
@@ -173,38 +221,83 @@ class WorldPrior:
             scales_km: The S scales in km.
 
         Returns:
-            Factor on the prior mass of each block, shape (S, E, Q); each row has mean 1 under the prior.
+            The factors on the prior mass of each block.
         """
-        _, centers, block_mass = self._blocks
-        chord2 = chord2_km2(points, centers)
-        factors = np.empty((len(scales_km), *chord2.shape))
+        coarse, num_fine = self._coarse_blocks
+        chord2 = chord2_km2(points, coarse.centers).astype(np.float32)
+        is_near = (chord2 <= NEAR_KM**2).any(axis=0)
+        near = np.flatnonzero(np.repeat(is_near, num_fine))
+        near_chord2 = chord2_km2(points, self.blocks.centers[near]).astype(np.float32)
+        far_mass = np.where(is_near, 0.0, coarse.mass).astype(np.float32)
+        near_mass = self.blocks.mass[near].astype(np.float32)
+        far = np.empty((len(scales_km), *chord2.shape), dtype=np.float32)
+        close = np.empty((len(scales_km), *near_chord2.shape), dtype=np.float32)
+        shares = np.empty((len(points), len(scales_km)))
         for i, scale_km in enumerate(scales_km):
-            factors[i] = falloff(chord2, scale_km)
-            factors[i] /= np.einsum("eq,q->e", factors[i], block_mass)[:, None]
-        return factors
+            far[i], close[i] = falloff(chord2, scale_km), falloff(near_chord2, scale_km)
+            shares[:, i] = np.einsum("eq,q->e", far[i], far_mass)
+            shares[:, i] += np.einsum("eq,q->e", close[i], near_mass)
+        return Tilts(far, close, np.log(shares), num_fine, near)
 
-    def spread(self, block_factors: Floats) -> Floats:
-        """Give the cells of each block the factor of their block.
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Runs of cells that are tilted alike, in Hilbert order; a cell larger than a block is one."""
+
+    first: Ints
+    """First cell of each, shape (Q,)."""
+    centers: Floats
+    """Unit vectors of the centers, shape (Q, 3)."""
+    mass: Floats
+    """Prior mass of each, shape (Q,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tilts:
+    """What E points at S scales make of the prior."""
+
+    far_kernels: NDArray[np.float32]
+    """Kernels, 1 at their centers, on each of C coarse blocks, shape (S, E, C)."""
+    near_kernels: NDArray[np.float32]
+    """The same on each of the fine blocks near a point, shape (S, E, F)."""
+    log_share: Floats
+    """Log of the mean of each kernel (1 at its center) under the prior, shape (E, S)."""
+    num_fine: Ints
+    """Number of fine blocks in each coarse one, shape (C,)."""
+    near: Ints
+    """Which fine blocks are near a point, shape (F,)."""
+
+    def blend(self, weights: Floats, prior_weight: float) -> Floats:
+        """Factor on the mass of each fine block for a mixture of the prior and its tilted forms.
 
         Args:
-            block_factors: Factor of each block, shape (..., Q).
+            weights: Weight of each point and scale, shape (E, S).
+            prior_weight: Weight of the prior itself.
 
         Returns:
-            Factor of each cell, shape (..., L).
+            Factors, shape (Q,); under the prior their mean is the sum of all weights.
         """
-        first = self._blocks[0]
-        return np.repeat(block_factors, np.diff(first, append=len(self.cell_ids)), axis=-1)
+        scaled = (weights / np.exp(self.log_share)).astype(np.float32)
+        factors = np.repeat(np.einsum("es,seq->q", scaled, self.far_kernels), self.num_fine)
+        factors[self.near] = np.einsum("es,seq->q", scaled, self.near_kernels)
+        return factors.astype(np.float64) + prior_weight
 
-    def block_of(self, rows: Ints) -> Ints:
-        """Block of each row of the partition.
+    def at(self, block: int) -> Floats:
+        """Factors on one fine block.
 
         Args:
-            rows: Rows, shape (N,), 0..L-1.
+            block: The block, 0..Q-1.
 
         Returns:
-            Blocks, shape (N,), 0..Q-1.
+            Factor of each point and scale, shape (E, S).
         """
-        return np.searchsorted(self._blocks[0], rows, side="right") - 1
+        column = np.searchsorted(self.near, block)
+        if column < len(self.near) and self.near[column] == block:
+            kernels = self.near_kernels[:, :, column]
+        else:
+            coarse = np.searchsorted(np.cumsum(self.num_fine), block, side="right")
+            kernels = self.far_kernels[:, :, coarse]
+        return np.asarray(kernels.T / np.exp(self.log_share))
 
 
 def _read_table(path: Path) -> tuple[cells.CellIds, Floats]:

@@ -1,6 +1,6 @@
 """From evidence to the weights of the mixture: who agrees with whom, at which rank and similarity.
 
-Owns the weighting formula; must not know kernels' masses on cells.
+Owns the weighting formulas; must not know kernels' masses on cells.
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken.errors import ConfigError
 from geotoken.evidence import Evidence
 from geotoken.geo import to_xyz
 from geotoken.mixture.config import GuessTrust, MixtureConfig, NeighborTrust
 from geotoken.mixture.kernels import chord2_km2
+from geotoken.mixture.network import EvidenceNetwork, Points
+from geotoken.mixture.prior import Tilts, WorldPrior
 
 Floats = NDArray[np.float64]
 
@@ -26,10 +29,14 @@ class Components:
     """Probability of each point and scale, shape (E, S)."""
     prior_weight: float
     """Probability of the world prior; with `weights` it sums to 1."""
+    tilts: Tilts
+    """What the points make of the prior at the broad scales."""
+    sharp_scales_km: tuple[float, ...]
+    """Scales of the kernels on bare distance, which come first."""
 
 
-def weigh(evidence: Evidence, config: MixtureConfig) -> Components:
-    """Turn the evidence of one photo into kernel weights.
+def weigh(evidence: Evidence, config: MixtureConfig, prior: WorldPrior) -> Components:
+    """Turn the evidence of one photo into kernel weights, linearly.
 
     The score of neighbor i at scale s is linear in log(rank), in the similarity, and in the agreement with
     the other neighbors at every scale, A_it = log(1 + sum_j 1 / (1 + u_ij / t^2)) with u the squared chord;
@@ -38,29 +45,78 @@ def weigh(evidence: Evidence, config: MixtureConfig) -> Components:
     Args:
         evidence: The evidence of one photo, or of several photos of one place merged.
         config: Parameters.
+        prior: The world prior.
 
     Returns:
-        Points, weights (E, S) and the weight of the prior.
+        Points, weights (E, S), the weight of the prior, and its tilts.
+
+    Raises:
+        ConfigError: If the parameters have no weights for evidence without similarities, and this is such.
     """
     trust = config.without_similarity if evidence.neighbor_similarity is None else config.with_similarity
+    if trust is None:
+        raise ConfigError(
+            "these parameters have no weights for evidence without similarities; use the network"
+        )
     used = evidence.neighbor_rank <= trust.num_neighbors
-    neighbors = to_xyz(evidence.neighbor_lat[used], evidence.neighbor_lng[used])
-    guesses = to_xyz(evidence.guess_lat, evidence.guess_lng)
-    num_scales = len(config.scales_km)
     similarity = None if evidence.neighbor_similarity is None else evidence.neighbor_similarity[used]
-    scores = neighbor_scores(neighbors, evidence.neighbor_rank[used], similarity, config.scales_km, trust)
+    points = _points(evidence, used)
+    neighbors, guesses = points.xyz[~points.is_guess], points.xyz[points.is_guess]
+    rank = points.rank[~points.is_guess]
+    scores = neighbor_scores(neighbors, rank, similarity, config.scales_km, trust)
     logits = np.concatenate([scores.ravel(), [trust.prior_bias]])
     logits -= np.logaddexp.reduce(logits)
     guess_logits = guess_scores(guesses, neighbors, config.scales_km, config.guess)
-    guess_logits += np.log(evidence.guess_weight)[:, None]
-    logits = np.concatenate([logits, guess_logits.ravel()])
+    guess_logits += np.log(points.weight[points.is_guess])[:, None]
+    logits = np.concatenate([logits[:-1], guess_logits.ravel(), logits[-1:]])
+    tilts = prior.tilt(points.xyz, config.broad_scales_km)
+    return _components(points, logits, tilts, config.sharp_scales_km)
+
+
+def weigh_ranked(evidence: Evidence, network: EvidenceNetwork, prior: WorldPrior) -> Components:
+    """Turn the evidence of one photo into kernel weights by a network that knows ranks, not similarities.
+
+    It weighs neighbors, guesses and prior at once.
+
+    Args:
+        evidence: The evidence of one photo, or of several photos of one place merged.
+        network: The network.
+        prior: The world prior.
+
+    Returns:
+        Points, weights (E, S), the weight of the prior, and its tilts.
+    """
+    points = _points(evidence, evidence.neighbor_rank <= network.num_neighbors)
+    tilts = prior.tilt(points.xyz, network.broad_scales_km)
+    logits = np.zeros(1)
+    if len(points.xyz):
+        logits = network.log_weights(points, tilts.log_share)
+    return _components(points, logits, tilts, network.sharp_scales_km)
+
+
+def _components(
+    points: Points, logits: Floats, tilts: Tilts, sharp_scales_km: tuple[float, ...]
+) -> Components:
+    """Components of log-weights of points and scales, with that of the prior at the end, (E * S + 1,)."""
     weights = np.exp(logits - np.logaddexp.reduce(logits))
-    split = len(neighbors) * num_scales
-    kernel_weights = np.concatenate([weights[:split], weights[split + 1 :]]).reshape(-1, num_scales)
     return Components(
-        points=np.concatenate([neighbors, guesses]),
-        weights=kernel_weights,
-        prior_weight=float(weights[split]),
+        points=points.xyz,
+        weights=weights[:-1].reshape(len(points.xyz), len(sharp_scales_km) + len(tilts.far_kernels)),
+        prior_weight=float(weights[-1]),
+        tilts=tilts,
+        sharp_scales_km=sharp_scales_km,
+    )
+
+
+def _points(evidence: Evidence, used: NDArray[np.bool_]) -> Points:
+    lat = np.concatenate([evidence.neighbor_lat[used], evidence.guess_lat])
+    lng = np.concatenate([evidence.neighbor_lng[used], evidence.guess_lng])
+    num_neighbors, num_guesses = int(used.sum()), len(evidence.guess_lat)
+    return Points(
+        xyz=to_xyz(lat, lng),
+        rank=np.concatenate([evidence.neighbor_rank[used], np.ones(num_guesses)]),
+        is_guess=np.arange(len(lat)) >= num_neighbors,
+        weight=np.concatenate([np.ones(num_neighbors), evidence.guess_weight]),
     )
 
 

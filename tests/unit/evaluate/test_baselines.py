@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from geotoken.evaluate.baselines import VOTE_SCALES_KM, baseline_rows, vote
+from geotoken.evaluate.baselines import VOTE_SCALES_KM, baseline_rows, vote, vote_with_guess
 from geotoken.evaluate.run import Case
 from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km
@@ -46,6 +46,16 @@ def test_what_a_rule_lacks_is_a_failure():
         "nearest_neighbor": ["error", "ok"],
         "five_scale_vote": ["error", "ok"],
         "guess": ["error", "ok"],
+        "five_scale_vote_with_guess": ["error", "ok"],
     }
     assert (rows["guess"][1]["lat"], rows["guess"][1]["lng"]) == (3.0, 4.0)
     assert rows["guess"][0]["error"]
+
+
+def test_a_guess_votes_and_can_win():
+    alone = _case([50, 10], [0, 20])
+    near_second = _case([50, 10], [0, 20], guess=(10.0, 20.01))
+    lone_guess = _case([50, 10, -30], [0, 20, 80], guess=(-5.0, -60.0))
+    rows = baseline_rows([alone, near_second, lone_guess])["five_scale_vote_with_guess"]
+    assert [round(row["lat"]) for row in rows] == [50, 10, 50]
+    assert vote_with_guess(alone.evidence) == (50.0, 0.0)

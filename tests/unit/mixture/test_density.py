@@ -10,7 +10,7 @@ from geotoken.mixture.weights import weigh
 
 @pytest.fixture(scope="module")
 def density(evidence, config, prior):
-    return PhotoDensity(weigh(evidence, config), config, prior)
+    return PhotoDensity(weigh(evidence, config, prior), prior)
 
 
 def dense_mass(density, cell, num_levels=6):
@@ -72,8 +72,12 @@ def sampled_mass(density, children, num_samples=400_000):
     ends = np.searchsorted(prior.range_min, cells.range_max(children), side="right")
     whole = prior.level[prior.find(children)] <= cells.level(children)
     rows = prior.find(children)
-    share = density.prior_mass[rows] * cells.area_km2(children) / prior.area_km2[rows]
-    sums = np.array([density.prior_mass[i:j].sum() for i, j in zip(starts, ends, strict=True)])
+    blended = density.components.tilts.blend(
+        density.components.weights[:, 3:], density.components.prior_weight
+    )
+    tilted = prior.mass * blended[prior.block]
+    share = tilted[rows] * cells.area_km2(children) / prior.area_km2[rows]
+    sums = np.array([tilted[i:j].sum() for i, j in zip(starts, ends, strict=True)])
     return counts + np.where(whole, share, sums)
 
 
@@ -115,7 +119,7 @@ def test_closed_form_at_a_neighbor_is_far_above_the_prior(density, prior):
 def test_masses_that_were_asked_for_before_are_the_same(evidence, config, prior):
     parents = cells.children(cells.from_hex(["5", "9"]), 4).ravel()[::7]
     children = cells.children(parents, 2)
-    fresh, used = (PhotoDensity(weigh(evidence, config), config, prior) for _ in range(2))
+    fresh, used = (PhotoDensity(weigh(evidence, config, prior), prior) for _ in range(2))
     expected = fresh.children_mass(parents, children)
     random = np.random.default_rng(2)
     for size in (5, 40, 3):  # some known, some new, in any order, some twice

@@ -5,7 +5,8 @@ from geotoken import cells
 from geotoken.errors import ArtifactError
 from geotoken.geo import to_xyz
 from geotoken.mixture import WorldPrior
-from geotoken.mixture.prior import BLOCK_LEVEL
+from geotoken.mixture.kernels import chord2_km2, falloff
+from geotoken.mixture.prior import FINE_BLOCK_LEVEL
 
 
 def test_cells_are_a_partition_of_the_sphere(prior):
@@ -36,22 +37,34 @@ def test_find_gives_the_cell_that_holds_the_point(prior):
 
 
 def test_a_tilt_is_a_change_of_measure(prior):
-    factors = prior.tilts(to_xyz([48.0, -33.0], [8.0, 151.0]), (400.0,))[0]
-    assert factors.shape == (2, prior.num_blocks)
-    tilted = prior.mass * prior.spread(factors)
-    np.testing.assert_allclose(tilted.sum(axis=1), 1.0)
+    tilts = prior.tilt(to_xyz([48.0, -33.0], [8.0, 151.0]), (30.0, 400.0))
+    block = prior.block
+    tilted = prior.mass * np.stack([tilts.blend(w, 0.0)[block] for w in np.eye(4).reshape(4, 2, 2)])
+    np.testing.assert_allclose(tilted.sum(axis=1), 1.0, rtol=1e-6)  # kernels are float32
     near = prior.find(cells.from_lat_lng([48.0], [8.0]))[0]
-    assert tilted[0, near] > prior.mass[near] > tilted[1, near]
+    assert tilted[0, near] > tilted[1, near] > prior.mass[near] > tilted[3, near]
+    at = prior.mass[near] * tilts.at(block[near])
+    np.testing.assert_allclose(at.ravel(), tilted[:, near])
+    far = prior.find(cells.from_lat_lng([0.0], [-30.0]))[0]
+    np.testing.assert_allclose((prior.mass[far] * tilts.at(block[far])).ravel(), tilted[:, far])
+
+
+def test_a_tilt_is_the_kernel_times_the_prior_near_and_far(prior):
+    point = to_xyz([48.0], [8.0])
+    tilts = prior.tilt(point, (100.0,))
+    centers = cells.center_xyz(prior.cell_ids)
+    exact = prior.mass * falloff(chord2_km2(point, centers)[0], 100.0)
+    blended = prior.mass * tilts.blend(np.ones((1, 1)), 0.0)[prior.block]
+    assert 0.5 * np.abs(exact / exact.sum() - blended).sum() < 0.05
+    assert tilts.log_share[0, 0] == pytest.approx(np.log(exact.sum()), abs=0.05)
 
 
 def test_blocks_do_not_cross_cells_of_their_level(prior):
-    rows = np.arange(len(prior.cell_ids))
-    block = prior.block_of(rows)
+    block = prior.block
     assert np.all(np.diff(block) >= 0)
-    fine = prior.level >= BLOCK_LEVEL
-    parents = cells.parent(prior.cell_ids[fine], BLOCK_LEVEL)
+    fine = prior.level >= FINE_BLOCK_LEVEL
+    parents = cells.parent(prior.cell_ids[fine], FINE_BLOCK_LEVEL)
     assert len(np.unique(parents)) == len(np.unique(block[fine]))
-    np.testing.assert_array_equal(prior.spread(np.arange(prior.num_blocks, dtype=float)), block)
 
 
 def test_save_and_load_keep_cells_and_masses(prior, tmp_path):

@@ -18,32 +18,32 @@ def guess(weight):
     )
 
 
-def test_weights_are_a_distribution(evidence, config):
-    parts = weigh(evidence, config)
+def test_weights_are_a_distribution(evidence, config, prior):
+    parts = weigh(evidence, config, prior)
     assert parts.weights.shape == (4, 4)
     assert parts.weights.min() > 0
     assert parts.weights.sum() + parts.prior_weight == pytest.approx(1.0)
 
 
-def test_no_evidence_leaves_the_prior(config):
-    parts = weigh(Evidence(), config)
+def test_no_evidence_leaves_the_prior(config, prior):
+    parts = weigh(Evidence(), config, prior)
     assert parts.weights.shape == (0, 4)
     assert parts.prior_weight == pytest.approx(1.0)
 
 
-def test_a_poor_best_match_leaves_more_to_the_prior(evidence, config):
-    good = weigh(with_similarity(evidence, [0.9, 0.8, 0.7, 0.6]), config)
-    poor = weigh(with_similarity(evidence, [0.4, 0.3, 0.3, 0.2]), config)
+def test_a_poor_best_match_leaves_more_to_the_prior(evidence, config, prior):
+    good = weigh(with_similarity(evidence, [0.9, 0.8, 0.7, 0.6]), config, prior)
+    poor = weigh(with_similarity(evidence, [0.4, 0.3, 0.3, 0.2]), config, prior)
     assert poor.prior_weight > good.prior_weight
 
 
-def test_only_the_nearest_neighbors_count(evidence, config):
+def test_only_the_nearest_neighbors_count(evidence, config, prior):
     few = dataclasses.replace(config.with_similarity, num_neighbors=2)
-    parts = weigh(evidence, dataclasses.replace(config, with_similarity=few))
+    parts = weigh(evidence, dataclasses.replace(config, with_similarity=few), prior)
     assert len(parts.points) == 2
 
 
-def test_order_of_neighbors_does_not_matter(evidence, config):
+def test_order_of_neighbors_does_not_matter(evidence, config, prior):
     order = [2, 0, 3, 1]
     shuffled = Evidence(
         **{
@@ -51,7 +51,9 @@ def test_order_of_neighbors_does_not_matter(evidence, config):
             for name in ("neighbor_lat", "neighbor_lng", "neighbor_rank", "neighbor_similarity")
         }
     )
-    np.testing.assert_allclose(weigh(shuffled, config).weights, weigh(evidence, config).weights[order])
+    np.testing.assert_allclose(
+        weigh(shuffled, config, prior).weights, weigh(evidence, config, prior).weights[order]
+    )
 
 
 def test_agreement_counts_neighbors_softly_and_not_oneself():
@@ -60,9 +62,9 @@ def test_agreement_counts_neighbors_softly_and_not_oneself():
     np.testing.assert_allclose(counts, [1.0, 1.0, 0.0], atol=1e-3)
 
 
-def test_odds_of_a_guess_are_proportional_to_its_weight(evidence, config):
+def test_odds_of_a_guess_are_proportional_to_its_weight(evidence, config, prior):
     def odds(weight):
-        share = weigh(Evidence.merge([evidence, guess(weight)]), config).weights[-1].sum()
+        share = weigh(Evidence.merge([evidence, guess(weight)]), config, prior).weights[-1].sum()
         return share / (1 - share)
 
     assert odds(2) == pytest.approx(2 * odds(1))
