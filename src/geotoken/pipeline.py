@@ -93,7 +93,6 @@ class Locator:
         model: TokenModel,
         num_neighbors: int,
         utility: Utility = mixed_thresholds,
-        ranked_utility: Utility | None = None,
         alignment: Alignment | None = None,
         reward: RewardModel | None = None,
         name: str,
@@ -107,7 +106,8 @@ class Locator:
         self.model = model
         self.num_neighbors = num_neighbors
         self.utility = utility
-        self.ranked_utility = ranked_utility or utility
+        self.ranked_utility = utility
+        """What `mbr` aims at where similarities are not known."""
         self.alignment = alignment
         self.reward = reward
         self.name = name
@@ -145,17 +145,18 @@ class Locator:
         artifact = load_artifact(model, offline=offline)
         token_model, num_neighbors = load_head(artifact, head, num_threads)
         aligned, judged = artifact.folder / ALIGNMENT, artifact.folder / REWARD
-        return cls(
+        locator = cls(
             encoder=load_encoder(artifact.folder / "encoder", num_threads=num_threads),
             gallery=Gallery.load(artifact.folder / "gallery" if gallery is None else gallery),
             model=token_model,
             num_neighbors=num_neighbors,
             utility=weighted_thresholds(artifact.threshold_weights),
-            ranked_utility=weighted_thresholds(artifact.ranked_threshold_weights),
             alignment=Alignment.load(aligned) if aligned.is_dir() else None,
             reward=RewardModel.load(judged, num_threads) if judged.is_dir() else None,
             name=artifact.name,
         )
+        locator.ranked_utility = weighted_thresholds(artifact.ranked_threshold_weights)
+        return locator
 
     def check(self, options: LocateOptions) -> None:
         """Refuse what this model cannot do, before any photo is read.
