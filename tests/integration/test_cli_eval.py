@@ -177,7 +177,12 @@ def test_processes_find_what_one_finds(run, done, evidence, tiny_model, tmp_path
 
 
 def test_baselines_stand_beside(result, done):
-    assert set(result["baselines"]) == {"nearest_neighbor", "five_scale_vote", "guess"}
+    assert set(result["baselines"]) == {
+        "nearest_neighbor",
+        "five_scale_vote",
+        "guess",
+        "five_scale_vote_with_guess",
+    }
     assert result["baselines"]["nearest_neighbor"]["acc_at_25km"] == 100.0
     assert result["baselines"]["guess"]["num_failed"] == NUM_ROWS / 2
     text = " ".join((done / "output.txt").read_text(encoding="utf-8").split())
