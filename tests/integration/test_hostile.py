@@ -482,7 +482,7 @@ ROWS = [
     bad_flag("--decoder", "magic", "choose one of greedy"),
     bad_flag("--decoder", "a\x1b[2J" + "b" * 10_000, "choose one of greedy", "long"),
     bad_flag("--select", "best", "choose one of"),
-    bad_flag("--select", "reward", "needs a trained model"),
+    bad_flag("--select", "reward", "needs a reward model"),
     bad_flag("--head", "transformer", "--head"),
     bad_flag("--guess", "", "--guess"),
     bad_flag("--guess", "here", "--guess"),

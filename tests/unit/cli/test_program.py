@@ -16,7 +16,7 @@ COMMANDS = {
     "tokens": {"encode", "decode"},
     "models": {"list", "info", "pull", "push"},
     "export": set(),
-    "train": {"align", "decoder"},
+    "train": {"align", "decoder", "reward"},
 }
 HEAVY = {"numpy", "torch", "onnxruntime", "faiss", "duckdb", "PIL"}
 
