@@ -18,7 +18,7 @@ def test_the_flags_of_the_loop_are_settings(tmp_path):
     result = run(tmp_path / "store", "--out", tmp_path / "m", *arguments)
     assert result.exit_code == 0, result.output
     assert "item_image       5 x 24 x 8" in result.stdout
-    assert "20, of 36 photos" in result.stdout
+    assert "13, of 36 photos" in result.stdout
     assert "0.5 TFLOP/s (given)" in result.stdout
     assert not Path(tmp_path / "m").exists()
 
