@@ -3,14 +3,13 @@
 Owns the values and their checks; must not know any library that computes.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from geotoken.errors import ArtifactError, ConfigError
-from geotoken.files import read_json, write_whole
+from geotoken.configs import reading_config, write_config
+from geotoken.errors import ConfigError
+from geotoken.files import read_json
 
 KIND: Final = "geotoken-alignment"
 """What the manifest of an alignment folder calls it."""
@@ -111,7 +110,7 @@ class AlignmentConfig:
         Args:
             path: The file to write.
         """
-        write_whole(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+        write_config(path, self)
 
     @classmethod
     def load(cls, path: Path) -> "AlignmentConfig":
@@ -126,15 +125,11 @@ class AlignmentConfig:
         Raises:
             ArtifactError: If the file is missing, is no JSON, or has missing, unknown or impossible entries.
         """
-        try:
+        with reading_config(path, "the configuration of an alignment", "train or fetch it again"):
             data = read_json(path)
             data["hidden"] = None if data["hidden"] is None else tuple(data["hidden"])
             data["scales"] = tuple(float(scale) for scale in data["scales"])
             return cls(**data)
-        except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
-            raise ArtifactError(
-                f"{path} does not hold the configuration of an alignment ({error}); train or fetch it again"
-            ) from error
 
 
 def _check_count(name: str, value: object, most: int) -> None:

@@ -3,8 +3,6 @@
 Owns the parameter values and their checks; must not know how they are used or fitted.
 """
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from geotoken.errors import ArtifactError, ConfigError
+from geotoken.configs import reading_config, write_config
+from geotoken.errors import ConfigError
 from geotoken.files import read_json
 
 Row = tuple[float, ...]
@@ -115,12 +114,12 @@ class MixtureConfig:
         return self.sharp_scales_km + self.broad_scales_km
 
     def save(self, path: Path) -> None:
-        """Write the parameters as JSON.
+        """Write the parameters as JSON; the file appears whole or not at all.
 
         Args:
             path: The file to write.
         """
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_config(path, self)
 
     @classmethod
     def load(cls, path: Path) -> "MixtureConfig":
@@ -135,7 +134,7 @@ class MixtureConfig:
         Raises:
             ArtifactError: If the file is missing, is no JSON, or has missing, unknown or impossible entries.
         """
-        try:
+        with reading_config(path, "the parameters of a mixture", "install the model again"):
             data = read_json(path)
             ranked = data["without_similarity"]
             return cls(
@@ -145,18 +144,6 @@ class MixtureConfig:
                 without_similarity=None if ranked is None else NeighborTrust(**_tuples(ranked)),
                 guess=GuessTrust(**_tuples(data["guess"])),
             )
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            ConfigError,
-        ) as error:
-            raise ArtifactError(
-                f"{path} does not hold the parameters of a mixture ({error}); install the model again"
-            ) from error
 
 
 def _check_shapes(trust: Any, names: tuple[str, ...], matrix: Matrix) -> None:

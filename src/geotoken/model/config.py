@@ -3,13 +3,12 @@
 Owns the values, their checks and the presets; must not know any library that computes.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from geotoken.errors import ArtifactError, ConfigError, InputError
+from geotoken.configs import reading_config, write_config
+from geotoken.errors import ConfigError, InputError
 from geotoken.files import read_json
 from geotoken.tokens import TokenScheme
 
@@ -196,12 +195,12 @@ class ModelConfig:
         )
 
     def save(self, path: Path) -> None:
-        """Write the configuration as JSON.
+        """Write the configuration as JSON; the file appears whole or not at all.
 
         Args:
             path: The file to write.
         """
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_config(path, self)
 
     @classmethod
     def load(cls, path: Path) -> "ModelConfig":
@@ -216,14 +215,10 @@ class ModelConfig:
         Raises:
             ArtifactError: If the file is missing, is no JSON, or has missing, unknown or impossible entries.
         """
-        try:
+        with reading_config(path, "the configuration of a transformer", "install the model again"):
             data = read_json(path)
             modalities = tuple((str(name), dim) for name, dim in data.pop("modalities", ()))
             return cls(modalities=modalities, **data)
-        except (OSError, ValueError, TypeError, AttributeError, ConfigError) as error:
-            raise ArtifactError(
-                f"{path} does not hold the configuration of a transformer ({error}); install the model again"
-            ) from error
 
 
 def _is_count(value: object, least: int) -> bool:

@@ -3,12 +3,11 @@
 Owns the values and their checks; must not know any library that computes.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from geotoken.errors import ArtifactError, ConfigError
+from geotoken.configs import reading_config, write_config
+from geotoken.errors import ConfigError
 from geotoken.files import read_json
 from geotoken.model.config import ModelConfig
 
@@ -69,12 +68,12 @@ class RewardConfig:
         )
 
     def save(self, path: Path) -> None:
-        """Write the configuration as JSON.
+        """Write the configuration as JSON; the file appears whole or not at all.
 
         Args:
             path: The file to write.
         """
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_config(path, self)
 
     @classmethod
     def load(cls, path: Path) -> "RewardConfig":
@@ -89,10 +88,6 @@ class RewardConfig:
         Raises:
             ArtifactError: If the file is missing, is no JSON, or has missing, unknown or impossible entries.
         """
-        try:
+        with reading_config(path, "the configuration of a reward model", "train it again"):
             data = read_json(path)
             return cls(**{**data, "modalities": tuple(data["modalities"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
-            raise ArtifactError(
-                f"{path} does not hold the configuration of a reward model ({error}); train it again"
-            ) from error

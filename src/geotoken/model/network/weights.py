@@ -6,7 +6,6 @@ Owns the two files; must not know what a model folder holds beside them.
 from pathlib import Path
 from typing import Final
 
-from geotoken.files import replacing
 from geotoken.model.config import ModelConfig
 from geotoken.model.network.transformer import GeoTokenModel
 from geotoken.model.runtime import CONFIG_FILE
@@ -23,8 +22,7 @@ def save_network(network: GeoTokenModel, folder: Path) -> None:
         folder: An existing folder.
     """
     save_weights(network, folder / WEIGHTS_FILE)
-    with replacing(folder / CONFIG_FILE) as beside:
-        network.config.save(beside)
+    network.config.save(folder / CONFIG_FILE)
 
 
 def load_network(folder: Path) -> GeoTokenModel:

@@ -6,7 +6,6 @@ Owns the two files; must not know what a model folder holds beside them.
 from pathlib import Path
 from typing import Final
 
-from geotoken.files import replacing
 from geotoken.reward.config import RewardConfig
 from geotoken.reward.network.network import RewardNetwork
 from geotoken.reward.runtime import CONFIG_FILE
@@ -23,8 +22,7 @@ def save_reward_network(network: RewardNetwork, folder: Path) -> None:
         folder: An existing folder.
     """
     save_weights(network, folder / WEIGHTS_FILE)
-    with replacing(folder / CONFIG_FILE) as beside:
-        network.config.save(beside)
+    network.config.save(folder / CONFIG_FILE)
 
 
 def load_reward_network(folder: Path) -> RewardNetwork:
