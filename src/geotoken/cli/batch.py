@@ -120,7 +120,7 @@ def choose_workers(workers: int | None, num_photos: int) -> int:
         One a CPU, up to `MOST_WORKERS`, where that is worth their start, else 1; never more than there are
         photos.
     """
-    from geotoken.images.embed import num_cpus
+    from geotoken.graphs import num_cpus
     from geotoken.parallel import WORTH_PROCESSES
 
     if workers is None:

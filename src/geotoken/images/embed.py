@@ -6,7 +6,6 @@ Owns an encoder folder's format and its preprocessing; must not know files, gall
 import hashlib
 import math
 import operator
-import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 
 from geotoken.errors import ArtifactError, InputError, reason_of
 from geotoken.files import read_json, read_regular
+from geotoken.graphs import open_graph
 
 FORMAT_VERSION = 1
 """Version of the encoder folder this code reads: `encoder.onnx` and `encoder.json`."""
@@ -404,11 +404,6 @@ def _channels(values: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def num_cpus() -> int:
-    """CPUs this process may use; not every system can tell them from those it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int | None) -> Any:
     """Open a network on the CPU.
 
@@ -419,22 +414,7 @@ def _session(weights: bytes, path: Path, config: EncoderConfig, num_threads: int
         raise ArtifactError(
             f"{path} is not the file that encoder.json describes (sha256); install the model again"
         )
-    import onnxruntime  # here and not above: it takes longer to import than all of geotoken
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or num_cpus()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            weights,
-            options,
-            providers=["CPUExecutionProvider"],
-            enable_fallback=0,  # or it would print on stdout before it tries the same once more
-        )
-    except Exception as error:
-        raise ArtifactError(
-            f"{path} cannot be loaded ({reason_of(error)}); install the model again"
-        ) from error
+    session = open_graph(path, num_threads, "install the model again", content=weights)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if (
         [i.name for i in inputs] != ["pixels"]

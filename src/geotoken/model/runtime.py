@@ -4,7 +4,6 @@ Owns the two sessions and the memory they read and write in place; must not know
 Dimension letters: B photos, E items, P positions of evidence, D width, H heads, R hypotheses, L layers.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
+from geotoken.graphs import open_graph
 from geotoken.model.base import Singles, TransformerMemory, TransformerModel
 from geotoken.model.batch import collate
 from geotoken.model.cache import NodeStore, StepInput, item_places
@@ -198,20 +198,6 @@ def _session(path: Path, num_threads: int | None) -> Any:
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    import onnxruntime  # here and not above: it takes longer to import than all of geotoken
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or _num_cpus()
-    options.log_severity_level = 3
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; make it with: geotoken export {path.parent}")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ArtifactError(
-            f"{path} cannot be loaded ({' '.join(str(error).split())}); install the model again"
-        ) from error
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return open_graph(path, num_threads, "install the model again")

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
-from geotoken.geo import EARTH_RADIUS_KM
-from geotoken.images.embed import num_cpus
-from geotoken.metrics import THRESHOLDS_KM
+from geotoken.graphs import open_graph
+from geotoken.metrics import FARTHEST_KM, THRESHOLDS_KM
 from geotoken.reward.batch import RewardBatch, collate, describe
 from geotoken.reward.config import RewardConfig
 from geotoken.reward.proposals import Proposals
@@ -25,8 +24,6 @@ Utility = Callable[[Floats], Floats]
 
 CONFIG_FILE: Final = "reward.json"
 GRAPH_FILE: Final = "reward.onnx"
-HALF_AROUND_KM: Final = np.pi * EARTH_RADIUS_KM
-"""The greatest distance there is."""
 
 
 class RewardModel:
@@ -100,7 +97,7 @@ class RewardModel:
         within = self.probabilities([evidence], [proposals])[0]
         if utility is None:
             return np.asarray(within.mean(axis=1))
-        worth = utility(np.array([*THRESHOLDS_KM, HALF_AROUND_KM], dtype=np.float64))
+        worth = utility(np.array([*THRESHOLDS_KM, FARTHEST_KM], dtype=np.float64))
         return np.asarray(np.diff(within, axis=1, prepend=0.0, append=1.0) @ worth)
 
 
@@ -110,17 +107,6 @@ def _session(path: Path, num_threads: int | None) -> Any:
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    import onnxruntime  # here and not above: it takes longer to import than all of geotoken
-
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; make it with: geotoken train reward")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or num_cpus()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ArtifactError(
-            f"{path} cannot be loaded ({' '.join(str(error).split())}); train it again, or install the model "
-            "again"
-        ) from error
+    return open_graph(path, num_threads, "train it again, or install the model again")

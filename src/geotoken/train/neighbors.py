@@ -20,7 +20,7 @@ from geotoken.gallery.index import to_units
 from geotoken.gallery.storage import BLOCK_ROWS
 from geotoken.gallery.table import TEXT_COLUMNS
 from geotoken.gallery.write import write_gallery
-from geotoken.images.embed import num_cpus
+from geotoken.graphs import num_cpus
 from geotoken.train.neighbor_lists import ListWriter, NeighborLists, Rows, pad_lists
 from geotoken.train.splits import known_rows, training_rows
 

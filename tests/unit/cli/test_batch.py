@@ -8,7 +8,7 @@ from geotoken.cli import app
 from geotoken.cli.batch import MOST_WORKERS, WITHOUT_EFFECT, check_flags, choose_workers, settings
 from geotoken.errors import InputError
 from geotoken.exports import FORMATS
-from geotoken.images.embed import num_cpus
+from geotoken.graphs import num_cpus
 from geotoken.parallel import WORTH_PROCESSES
 
 

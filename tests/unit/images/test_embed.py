@@ -2,11 +2,9 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -451,15 +449,6 @@ def test_network_of_another_kind(folder, given, answer, shape):
     replace_network(folder, model.SerializeToString())
     describe(folder, dim=256)
     assert "must have one input `pixels` and one output `vector` of 256 numbers" in error_of(folder)
-
-
-def test_cpus_where_the_system_cannot_tell_those_allowed(monkeypatch):
-    monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: 7))
-    assert module.num_cpus() == 7
-    monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: None))
-    assert module.num_cpus() == 1
-    monkeypatch.setattr(module, "os", os)
-    assert 1 <= module.num_cpus() <= os.cpu_count()
 
 
 # --- parity with the torch original ---
