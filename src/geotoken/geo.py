@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth in km (IUGG); every distance and area of the project is on this sphere."""
 
+HALF_EARTH_KM = float(np.pi * EARTH_RADIUS_KM)
+"""Half the way around the Earth in km, the greatest distance of two points."""
+
 
 def haversine_km(lat1: ArrayLike, lng1: ArrayLike, lat2: ArrayLike, lng2: ArrayLike) -> Floats:
     """Great-circle distance between two points.

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geotoken.errors import DependencyError, InputError
-from geotoken.geo import EARTH_RADIUS_KM, haversine_km
+from geotoken.geo import EARTH_RADIUS_KM, HALF_EARTH_KM, haversine_km
 
 Floats = NDArray[np.float64]
 
 THRESHOLDS_KM: Final = (1, 25, 200, 750, 2500)
 """The field's thresholds: street, city, region, country, continent."""
 
-FARTHEST_KM: Final = float(np.pi * EARTH_RADIUS_KM)
+FARTHEST_KM: Final = HALF_EARTH_KM
 """Half the way around the Earth, 20,015 km: what a photo without an answer adds to a mean of distances."""
 
 SPHERES_KM: Final = {"haversine": EARTH_RADIUS_KM, "haversine-6371": 6371.0, "haversine-6378": 6378.137}

@@ -167,12 +167,14 @@ class Locator:
         Raises:
             InputError: The selection method needs a part that the model lacks.
         """
-        parts = {"similarity": (self.alignment, "an alignment"), "reward": (self.reward, "a reward model")}
-        part, needed = parts.get(options.select, (self, ""))
-        if part is None:
-            has = [method for method, (part, _) in parts.items() if part is not None]
+        parts = {
+            "similarity": (self.alignment, "an alignment", "align"),
+            "reward": (self.reward, "a reward model", "reward"),
+        }
+        if options.select in parts and parts[options.select][0] is None:
+            _, needed, command = parts[options.select]
+            has = [method for method, (part, *_) in parts.items() if part is not None]
             others = ", ".join([*(method for method in METHODS if method not in SCORED), *has])
-            command = "align" if options.select == "similarity" else "reward"
             raise InputError(
                 f"select (--select) {options.select!r} needs {needed}, and the model {self.name} has none; "
                 f"choose one of {others}, or take a model with one (geotoken train {command})"

@@ -344,6 +344,18 @@ class Posterior:
             )
 
 
+def cosine_to_km(cosine: ArrayLike) -> Floats:
+    """Length along the sphere between unit vectors of a given product.
+
+    Args:
+        cosine: Products of two unit vectors, any shape.
+
+    Returns:
+        Great-circle distances in km, same shape.
+    """
+    return chord_to_km(np.sqrt(np.maximum(2 - 2 * np.asarray(cosine), 0.0)))
+
+
 def chord_to_km(chord: ArrayLike) -> Floats:
     """Great-circle distance of points whose unit vectors are a straight line apart.
 

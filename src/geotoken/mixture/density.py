@@ -36,7 +36,6 @@ class PhotoDensity:
     def __init__(self, components: Components, prior: WorldPrior) -> None:
         num_sharp = len(components.sharp_scales_km)
         self.prior = prior
-        self.components = components
         self.points = components.points
         self.sharp_scales_km = components.sharp_scales_km
         self.sharp_weights = components.weights[:, :num_sharp]

@@ -5,7 +5,7 @@ Owns `EvidenceBatch` and how it is made; must not know the network. Dimension le
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -75,16 +75,7 @@ class EvidenceBatch:
         return {
             **{f"query_{name}": vectors for name, vectors in self.query_vectors.items()},
             **{f"item_{name}": vectors for name, vectors in self.item_vectors.items()},
-            "query_present": self.query_present,
-            "item_present": self.item_present,
-            "item_mask": self.item_mask,
-            "item_kind": self.item_kind,
-            "item_tokens": self.item_tokens,
-            "item_place": self.item_place,
-            "item_rank": self.item_rank,
-            "item_similarity": self.item_similarity,
-            "item_similarity_known": self.item_similarity_known,
-            "item_log_weight": self.item_log_weight,
+            **{f.name: getattr(self, f.name) for f in fields(self) if not f.name.endswith("_vectors")},
         }
 
 
@@ -166,9 +157,7 @@ def collate(evidence: Sequence[Evidence], config: ModelConfig) -> EvidenceBatch:
     Raises:
         InputError: If a vector has not the length that the model expects.
     """
-    neighbors = [np.flatnonzero(e.neighbor_rank <= config.num_neighbors) for e in evidence]
-    guesses = [np.sort(np.argsort(-e.guess_weight, kind="stable")[: config.num_guesses]) for e in evidence]
-    num_items = max([1, *(len(n) + len(g) for n, g in zip(neighbors, guesses, strict=True))])
+    neighbors, guesses, num_items = items_used(evidence, config.num_neighbors, config.num_guesses)
     shape = (len(evidence), num_items)
 
     lat, lng, similarity, weight = np.full((4, *shape), np.nan)
@@ -190,6 +179,26 @@ def collate(evidence: Sequence[Evidence], config: ModelConfig) -> EvidenceBatch:
                 vectors[name][photo, first] = _fitting(one.neighbor_vectors[name], name, dim)[near]
     items = Items(lat=lat, lng=lng, rank=rank, similarity=similarity, vectors=vectors, guess_weight=weight)
     return make_batch(items, query, config)
+
+
+def items_used(
+    evidence: Sequence[Evidence], num_neighbors: int, num_guesses: int
+) -> tuple[list[Ints], list[Ints], int]:
+    """Which neighbors and guesses a network reads.
+
+    Args:
+        evidence: Evidence of B photos.
+        num_neighbors: Neighbors of a rank beyond are left out.
+        num_guesses: Guesses used of each photo at most, those of most weight.
+
+    Returns:
+        Positions of the neighbors and of the guesses of each photo, in their order, and the number of items
+        of the photo that has most, at least 1.
+    """
+    neighbors = [np.flatnonzero(e.neighbor_rank <= num_neighbors) for e in evidence]
+    guesses = [np.sort(np.argsort(-e.guess_weight, kind="stable")[:num_guesses]) for e in evidence]
+    num_items = max([1, *(len(n) + len(g) for n, g in zip(neighbors, guesses, strict=True))])
+    return neighbors, guesses, num_items
 
 
 def describe_places(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> Singles:

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geotoken import cells
-from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz
+from geotoken.geo import EARTH_RADIUS_KM, HALF_EARTH_KM, from_xyz, haversine_km, to_xyz
 from geotoken.regions.shape import INSIDE, OUTSIDE, PARTIAL, Bools, CellIds, Floats, Relations
 
 if TYPE_CHECKING:
     from shapely import MultiPolygon
-
-HALF_EARTH_KM = float(np.pi * EARTH_RADIUS_KM)
-"""Distance to the antipode in km; a circle of this radius is the whole Earth."""
 
 _SLACK_KM = 0.002  # more than the rounding of any distance, be it to the antipode or to edges of millimeters
 _MAX_DIAGONAL_KM = 2.4387 * EARTH_RADIUS_KM  # of a cell, at level 0; halved a level (s2metrics.cc, kMaxDiag)

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from geotoken.cells.ids import check_cell_ids
 from geotoken.errors import InputError
-from geotoken.geo import check_lat_lng
-from geotoken.regions.circle import HALF_EARTH_KM, Circle
+from geotoken.geo import HALF_EARTH_KM, check_lat_lng
+from geotoken.regions.circle import Circle
 from geotoken.regions.shape import OUTSIDE, Bools, Relations, Shape
 
 _FORMS = "country=PE, bbox=WEST,SOUTH,EAST,NORTH, near=LAT,LNG,KM or the path of a .geojson file"

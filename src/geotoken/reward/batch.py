@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km
 from geotoken.metrics import THRESHOLDS_KM
-from geotoken.model.batch import PLACE_DIM, describe_places
+from geotoken.model.batch import PLACE_DIM, describe_places, items_used
 from geotoken.reward.config import RewardConfig
 from geotoken.reward.proposals import Proposals
 
@@ -132,9 +132,7 @@ def collate(
     Returns:
         The batch.
     """
-    neighbors = [np.flatnonzero(e.neighbor_rank <= config.num_neighbors) for e in evidence]
-    guesses = [np.sort(np.argsort(-e.guess_weight, kind="stable")[: config.num_guesses]) for e in evidence]
-    num_items = max([1, *(len(n) + len(g) for n, g in zip(neighbors, guesses, strict=True))])
+    neighbors, guesses, num_items = items_used(evidence, config.num_neighbors, config.num_guesses)
     shape = (len(evidence), num_items)
     lat, lng, rank, similarity, log_weight = np.zeros((5, *shape))
     mask, guess, known = np.zeros((3, *shape), dtype=np.bool_)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.decoding import Candidates, Posterior, score
-from geotoken.decoding.distribution import chord_to_km
+from geotoken.decoding.distribution import cosine_to_km
 from geotoken.evidence import Evidence
 from geotoken.geo import to_xyz
 from geotoken.metrics import THRESHOLDS_KM
@@ -93,7 +93,7 @@ def within_km(posterior: Posterior, lat: Floats, lng: Floats) -> Floats:
     xyz = to_xyz(lat, lng)
     for start in range(0, len(lat), _BATCH):
         part = slice(start, start + _BATCH)
-        distance_km = chord_to_km(np.sqrt(np.maximum(2 - 2 * (xyz[part] @ points.xyz.T), 0.0)))  # (16, M)
+        distance_km = cosine_to_km(xyz[part] @ points.xyz.T)  # (16, M)
         for column, threshold_km in enumerate(THRESHOLDS_KM):
             found[part, column] = (distance_km <= threshold_km) @ points.probability
     return np.minimum(found, 1.0)

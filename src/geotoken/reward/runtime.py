@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
+from geotoken.geo import HALF_EARTH_KM
 from geotoken.graphs import open_graph
-from geotoken.metrics import FARTHEST_KM, THRESHOLDS_KM
+from geotoken.metrics import THRESHOLDS_KM
 from geotoken.reward.batch import RewardBatch, collate, describe
 from geotoken.reward.config import RewardConfig
 from geotoken.reward.proposals import Proposals
@@ -97,7 +98,7 @@ class RewardModel:
         within = self.probabilities([evidence], [proposals])[0]
         if utility is None:
             return np.asarray(within.mean(axis=1))
-        worth = utility(np.array([*THRESHOLDS_KM, FARTHEST_KM], dtype=np.float64))
+        worth = utility(np.array([*THRESHOLDS_KM, HALF_EARTH_KM], dtype=np.float64))
         return np.asarray(np.diff(within, axis=1, prepend=0.0, append=1.0) @ worth)
 
 

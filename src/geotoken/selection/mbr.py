@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.decoding import Posterior
-from geotoken.decoding.distribution import PosteriorPoints, chord_to_km
+from geotoken.decoding.distribution import PosteriorPoints, cosine_to_km
 from geotoken.geo import from_xyz, to_xyz
 from geotoken.regions import Region
 from geotoken.selection.utility import Utility
@@ -54,7 +54,7 @@ class ExpectedUtility:
         middle = np.einsum("nk,nkd->nd", self._probability, self._xyz)
         norm = np.linalg.norm(middle, axis=1, keepdims=True)
         self._center = np.where(norm > 0, middle / np.where(norm > 0, norm, 1), self._xyz[:, 0])  # (N, 3)
-        self._radius_km = _distance_km(np.einsum("nkd,nd->nk", self._xyz, self._center)).max(axis=1)
+        self._radius_km = cosine_to_km(np.einsum("nkd,nd->nk", self._xyz, self._center)).max(axis=1)
 
     def upper_bound(self, xyz: Floats) -> Floats:
         """What the expected utility cannot exceed, cheaply.
@@ -65,7 +65,7 @@ class ExpectedUtility:
         Returns:
             Upper bounds, shape (A,).
         """
-        distance = _distance_km(xyz @ self._center.T)
+        distance = cosine_to_km(xyz @ self._center.T)
         bound: Floats = self._utility(np.maximum(distance - self._radius_km, 0.0)) @ self._block_probability
         return bound
 
@@ -79,12 +79,12 @@ class ExpectedUtility:
             Expected utilities, shape (A,): exact for steps of more than 5 % of u(0), as thresholds have;
             for a smooth utility, right to second order in the size of a block.
         """
-        distance = _distance_km(xyz @ self._center.T)  # (A, N)
+        distance = cosine_to_km(xyz @ self._center.T)  # (A, N)
         near = self._utility(np.maximum(distance - self._radius_km, 0.0))
         cut = near - self._utility(distance + self._radius_km) > self._tolerance
         expected: Floats = np.where(cut, 0.0, self._utility(distance)) @ self._block_probability
         answer, block = np.nonzero(cut)
-        inside = self._utility(_distance_km(np.einsum("ckd,cd->ck", self._xyz[block], xyz[answer])))
+        inside = self._utility(cosine_to_km(np.einsum("ckd,cd->ck", self._xyz[block], xyz[answer])))
         worth = np.einsum("ck,ck->c", inside, self._probability[block])
         return expected + np.bincount(answer, weights=worth, minlength=len(xyz))
 
@@ -169,7 +169,3 @@ def _nearest(points: PosteriorPoints, xyz: Floats) -> Floats:
     """The points of a posterior nearest to unit vectors, both of shape (A, 3)."""
     found: Floats = points.xyz[np.argmax(xyz @ points.xyz.T, axis=1)]
     return found
-
-
-def _distance_km(cosine: Floats) -> Floats:
-    return chord_to_km(np.sqrt(np.maximum(2 - 2 * cosine, 0.0)))

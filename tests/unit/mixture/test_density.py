@@ -9,8 +9,13 @@ from geotoken.mixture.weights import weigh
 
 
 @pytest.fixture(scope="module")
-def density(evidence, config, prior):
-    return PhotoDensity(weigh(evidence, config, prior), prior)
+def components(evidence, config, prior):
+    return weigh(evidence, config, prior)
+
+
+@pytest.fixture(scope="module")
+def density(components, prior):
+    return PhotoDensity(components, prior)
 
 
 def dense_mass(density, cell, num_levels=6):
@@ -47,7 +52,7 @@ def proposal(density, points):
     return 0.5 * np.mean(kernels, axis=(0, 2)) + 0.5 / (4 * np.pi * EARTH_RADIUS_KM**2)
 
 
-def sampled_mass(density, children, num_samples=400_000):
+def sampled_mass(density, components, children, num_samples=400_000):
     """Masses of cells by drawing from the sharp kernels; the prior's part is summed over its own cells."""
     rng = np.random.default_rng(5)
     counts = np.zeros(len(children))
@@ -72,9 +77,7 @@ def sampled_mass(density, children, num_samples=400_000):
     ends = np.searchsorted(prior.range_min, cells.range_max(children), side="right")
     whole = prior.level[prior.find(children)] <= cells.level(children)
     rows = prior.find(children)
-    blended = density.components.tilts.blend(
-        density.components.weights[:, 3:], density.components.prior_weight
-    )
+    blended = components.tilts.blend(components.weights[:, 3:], components.prior_weight)
     tilted = prior.mass * blended[prior.block]
     share = tilted[rows] * cells.area_km2(children) / prior.area_km2[rows]
     sums = np.array([tilted[i:j].sum() for i, j in zip(starts, ends, strict=True)])
@@ -83,11 +86,11 @@ def sampled_mass(density, children, num_samples=400_000):
 
 @pytest.mark.parametrize("level", [2, 4, 6, 8])
 @pytest.mark.parametrize("offset_deg", [0.0, 0.3])
-def test_masses_of_children_agree_with_sampling(density, level, offset_deg):
+def test_masses_of_children_agree_with_sampling(density, components, level, offset_deg):
     parent = cells.from_lat_lng(48.8566 + offset_deg, 2.3522 + offset_deg, level)
     children = cells.children(parent, 2)
     mass = density.children_mass(np.array([parent]), children[None])[0]
-    sampled = sampled_mass(density, children)
+    sampled = sampled_mass(density, components, children)
     np.testing.assert_allclose(mass / mass.sum(), sampled / sampled.sum(), atol=0.03)
     assert mass.sum() == pytest.approx(sampled.sum(), rel=0.1)
 

@@ -147,13 +147,6 @@ class TorchModel(TransformerModel[TorchMemory]):
         return torch.from_numpy(array).to(self.network.head_weight.device, non_blocking=True)
 
     def _tensors(self, given: StepInput) -> StepTensors:
-        return StepTensors(
-            position=self._tensor(np.array([given.position])),
-            token_rows=self._tensor(given.token_rows),
-            pad=self._tensor(given.pad),
-            slot=self._tensor(given.slot),
-            copied=self._tensor(given.copied),
-            match=self._tensor(given.match),
-            offset=self._tensor(given.offset),
-            orientation=self._tensor(given.orientation),
-        )
+        names = [name for name in StepTensors.__slots__ if name != "position"]
+        rest = {name: self._tensor(getattr(given, name)) for name in names}
+        return StepTensors(position=self._tensor(np.array([given.position])), **rest)
