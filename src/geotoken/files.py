@@ -4,6 +4,7 @@ Owns refusing what is no file, and what a crash may leave; must not know what th
 """
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -133,6 +134,52 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with replacing(path) as beside:
         beside.write_bytes(content)
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """What to say where a file or folder cannot be written.
+
+    Args:
+        path: It.
+        error: What the system said.
+
+    Returns:
+        A message.
+    """
+    return f"{path} cannot be written ({error.strerror}); check space and permissions"
+
+
+def read_record(path: Path) -> Any:
+    """Read what an earlier run may have noted, as JSON.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content; None if it is missing, or was not written to its end.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, but no pipe or device.
+
+    Args:
+        path: The file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: It is missing or cannot be read.
+        ValueError: It is no regular file.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

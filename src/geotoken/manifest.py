@@ -3,7 +3,6 @@
 Owns writing and verifying it; must not know what the files hold.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from geotoken.errors import ArtifactError
-from geotoken.files import read_json, write_whole
+from geotoken.files import read_json, sha256_of, write_whole
 
 MANIFEST_NAME = "manifest.json"
 """File name of the manifest, directly in the folder it describes."""
@@ -207,7 +206,8 @@ def _list_files(root: Path) -> list[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); remove it") from None

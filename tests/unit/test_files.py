@@ -2,7 +2,17 @@ import os
 
 import pytest
 
-from geotoken.files import check_regular, read_json, read_regular, replacing, sync, write_whole
+from geotoken.files import (
+    cannot_write,
+    check_regular,
+    read_json,
+    read_record,
+    read_regular,
+    replacing,
+    sha256_of,
+    sync,
+    write_whole,
+)
 
 
 def test_json_is_read(tmp_path):
@@ -86,3 +96,27 @@ def test_folders_and_files_are_synced(tmp_path):
     sync(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync(tmp_path / "no")
+
+
+def test_what_cannot_be_written_is_said_with_its_reason(tmp_path):
+    assert cannot_write(tmp_path, OSError(28, "No space left on device")) == (
+        f"{tmp_path} cannot be written (No space left on device); check space and permissions"
+    )
+
+
+def test_a_record_is_none_unless_it_is_whole(tmp_path):
+    path = tmp_path / "a.json"
+    assert read_record(path) is None
+    path.write_text('{"a": [1')
+    assert read_record(path) is None
+    path.write_text('{"a": [1]}')
+    assert read_record(path) == {"a": [1]}
+
+
+def test_a_file_is_hashed_but_no_pipe(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="not a regular file"):
+        sha256_of(tmp_path / "pipe")

@@ -25,9 +25,6 @@ ENCODER_NAME: Final = "encoder.json"
 BACKBONE_FORMAT: Final = 2
 """`format_version` of a folder that holds a backbone; folders of the bundled kind have 1."""
 
-EXTRA: Final = "backbones"
-"""The extra that a backbone needs."""
-
 
 def load_encoder(folder: str | Path, *, num_threads: int | None = None) -> ImageEncoder:
     """Load the encoder folder of a model.

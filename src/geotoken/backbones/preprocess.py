@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geotoken.errors import ArtifactError
+from geotoken.errors import ArtifactError, reason_of
 from geotoken.files import read_json
 
 _RESAMPLE = {0, 1, 2, 3, 4, 5}  # the numbers of PIL.Image.Resampling, which the hub's format uses
@@ -79,7 +79,7 @@ class Preprocessing:
         except KeyError as error:
             raise ArtifactError(f"{path} lacks {error}; take a backbone from its authors") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            reason = getattr(error, "strerror", None) or reason_of(error)
             raise ArtifactError(
                 f"{path} cannot be used ({reason}); give a folder of an image model in the hub's format"
             ) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from geotoken.cli.errors import Terminated, describe, print_error
+from geotoken.cli.options import check_workers
 from geotoken.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def check_flags(
     Raises:
         InputError: If something does not fit.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"num_workers (--workers) is {workers}; give a whole number of at least 1")
+    check_workers(workers)
     if resume and not outputs:
         raise InputError(
             "--resume goes on with the files of --out; give at least one, such as --out FILE.csv"
@@ -230,7 +230,7 @@ def run(
         )
         raise
     print(
-        _summary(len(photos), num_before, num_failed, export.outputs),
+        summary(len(photos), num_before, num_failed, export.outputs),
         file=sys.stderr if as_json else sys.stdout,
     )
     return num_failed
@@ -271,7 +271,18 @@ def to_row(answer: "Prediction | Failure", top_k: int) -> dict[str, Any]:
     return answer.to_dict(top_k)
 
 
-def _summary(num_photos: int, num_before: int, num_failed: int, outputs: Sequence[Path]) -> str:
+def summary(num_photos: int, num_before: int, num_failed: int, outputs: Sequence[Path]) -> str:
+    """What a batch came to, in one line.
+
+    Args:
+        num_photos: Photos of the outputs.
+        num_before: Those of them that an earlier run had located.
+        num_failed: Those that have no answer.
+        outputs: Where the answers are.
+
+    Returns:
+        The line.
+    """
     from geotoken.words import plural, printable
 
     text = f"{plural(num_photos - num_failed, 'photo')} located"

@@ -51,6 +51,7 @@ from geotoken.cli.options import (
     Seed,
     Select,
     Temperature,
+    check_workers,
 )
 from geotoken.errors import InputError
 
@@ -166,8 +167,7 @@ def _check_flags(ctx: typer.Context) -> list[Path]:
         )
     if given["limit"] is not None and given["limit"] < 1:
         raise InputError(f"--limit is {given['limit']}; give a whole number of at least 1")
-    if given["workers"] is not None and given["workers"] < 1:
-        raise InputError(f"num_workers (--workers) is {given['workers']}; give a whole number of at least 1")
+    check_workers(given["workers"])
     paths = [given[name] for name in ("evidence", "from_", "truth") if given[name] is not None]
     return [*paths, *(given["compare"] or ())]
 

@@ -5,14 +5,15 @@ Owns the order of the steps; must not know flags that do not go together, metric
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from geotoken.cli.batch import choose_workers, settings
 from geotoken.cli.errors import print_error
+from geotoken.cli.options import decoding_options
+from geotoken.files import sha256_of
 
 if TYPE_CHECKING:
     from geotoken.evaluate.records import Row
@@ -97,11 +98,7 @@ class Evaluation:
             else:
                 self.rows = rows
         if guard != none:
-            self.about["guard"] = {
-                "owner": guard.owner,
-                "near_km": guard.near_km,
-                "duplicate_similarity": guard.duplicate_similarity,
-            }
+            self.about["guard"] = asdict(guard)
         if given["baselines"]:
             for name, rows in baseline_rows(cases).items():
                 self.summaries[name] = summarise(rows, self.measure)
@@ -227,10 +224,7 @@ def hash_of(path: Path) -> str | None:
     Returns:
         Its sha256; None where there is no file, which reading it will tell.
     """
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return sha256_of(path) if path.is_file() else None
 
 
 def truths_of(path: Path | None, limit: int | None) -> "list[Truth] | None":
@@ -249,21 +243,11 @@ def truths_of(path: Path | None, limit: int | None) -> "list[Truth] | None":
 
 
 def _locate_options(given: Mapping[str, Any]) -> "LocateOptions":
-    from geotoken.decoding import DecodingOptions
     from geotoken.pipeline import LocateOptions
     from geotoken.selection.utility import parse_utility
 
     return LocateOptions(
-        decoding=DecodingOptions(
-            decoder=given["decoder"],
-            beam_width=given["beam_width"],
-            num_samples=given["samples"],
-            temperature=given["temperature"],
-            top_k=given["sample_top_k"],
-            top_p=given["sample_top_p"],
-            seed=given["seed"],
-            max_expansions=given["max_expansions"],
-        ),
+        decoding=decoding_options(given),
         select=given["select"],
         utility=None if given["utility"] is None else parse_utility(given["utility"]),
     )

@@ -52,6 +52,7 @@ from geotoken.cli.options import (
     Within,
     Workers,
     check_engine,
+    decoding_options,
 )
 from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
@@ -106,23 +107,12 @@ def locate(
             check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import FEW
-        from geotoken.decoding import DecodingOptions
         from geotoken.exports import Export
         from geotoken.pipeline import LocateOptions, Locator
         from geotoken.regions import Region
 
         options = LocateOptions(
-            decoding=DecodingOptions(
-                decoder=decoder,
-                beam_width=beam_width,
-                num_samples=samples,
-                temperature=temperature,
-                top_k=sample_top_k,
-                top_p=sample_top_p,
-                seed=seed,
-                num_candidates=top_k,
-                max_expansions=max_expansions,
-            ),
+            decoding=decoding_options(ctx.params, num_candidates=top_k),
             select=select,
             guesses=tuple(parse_guess(text) for text in guess or ()),
             within=Region.union([Region.parse(text) for text in within]) if within else None,

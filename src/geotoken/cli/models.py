@@ -171,14 +171,15 @@ def _fetch(name: str, out: Path | None, backbone: str | None, heads: Path | None
         InputError: A flag does not go with the name.
     """
     from geotoken.artifact import GEOCLIP, pull_from_hub
-    from geotoken.assembly import pull_geoclip
-    from geotoken.cli.terminal import ProgressBar
     from geotoken.errors import InputError
 
     if name != GEOCLIP:
         if out or backbone or heads:
             raise InputError("--out, --backbone and --heads are for geoclip only; leave them out")
         return pull_from_hub(name)
+    from geotoken.assembly import pull_geoclip
+    from geotoken.cli.terminal import ProgressBar
+
     with ProgressBar("Assembling") as bar:
         return pull_geoclip(out, backbone=backbone or "clip", heads=heads, progress=bar.set)
 

@@ -3,12 +3,16 @@
 Owns their names and help; must not know what they do.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geotoken.errors import InputError
+
+if TYPE_CHECKING:
+    from geotoken.decoding import DecodingOptions
 
 DEFAULT_MODEL = "mini"
 
@@ -233,3 +237,44 @@ def check_engine(engine: str) -> bool:
     if engine not in ENGINES:
         raise InputError(f"--engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     return engine == "ray"
+
+
+def decoding_options(parameters: Mapping[str, Any], **others: Any) -> "DecodingOptions":
+    """What a command's flags say of the search.
+
+    Args:
+        parameters: The command's parameters by name.
+        others: Further fields of the options.
+
+    Returns:
+        The options.
+
+    Raises:
+        InputError: One is out of its range.
+    """
+    from geotoken.decoding import DecodingOptions
+
+    return DecodingOptions(
+        decoder=parameters["decoder"],
+        beam_width=parameters["beam_width"],
+        num_samples=parameters["samples"],
+        temperature=parameters["temperature"],
+        top_k=parameters["sample_top_k"],
+        top_p=parameters["sample_top_p"],
+        seed=parameters["seed"],
+        max_expansions=parameters["max_expansions"],
+        **others,
+    )
+
+
+def check_workers(workers: int | None) -> None:
+    """Refuse a number of processes that cannot be.
+
+    Args:
+        workers: The value of `--workers`.
+
+    Raises:
+        InputError: It is less than 1.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"num_workers (--workers) is {workers}; give a whole number of at least 1")

@@ -3,12 +3,11 @@
 Owns what is said of it, and which flags it has no use for; must not know how work is spread.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geotoken.cli.batch import settings
+from geotoken.cli.batch import settings, summary
 from geotoken.cli.errors import describe, exit_after_batch, print_error
 from geotoken.errors import InputError
 
@@ -50,7 +49,6 @@ def locate_on_ray(
     from geotoken.scale import LocateJob, plan_photos
     from geotoken.scale import locate_on_ray as run
     from geotoken.scale.locate import BLOCK_PHOTOS
-    from geotoken.words import plural, printable
 
     folder = find_model(str(loaded["model"]), offline=loaded["offline"])
     job = LocateJob(
@@ -68,10 +66,7 @@ def locate_on_ray(
     failures = report.failures
     for failure in failures:
         print_error(failure.reason)
-    text = f"{plural(report.num_rows - len(failures), 'photo')} located"
-    if failures:
-        text += f", {len(failures):,} failed"
-    print(f"{text}; written to {printable(str(out[0]))}", file=sys.stdout)
+    print(summary(report.num_rows, 0, len(failures), out))
     exit_after_batch(report.num_rows, len(failures))
 
 

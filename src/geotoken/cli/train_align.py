@@ -10,7 +10,6 @@ import typer
 
 from geotoken.cli.errors import exit_codes
 from geotoken.cli.options import Debug, Json, Offline
-from geotoken.cli.train_progress import check_whole, training_progress
 
 if TYPE_CHECKING:
     from geotoken.train.align_run import AlignPlan
@@ -85,6 +84,7 @@ def align(
     """
     with exit_codes(debug):
         from geotoken.cli.terminal import ProgressBar
+        from geotoken.cli.train_progress import check_whole, training_progress
         from geotoken.train.align_run import check_out, plan, prepare, train_align
         from geotoken.train.losses import process_number
 

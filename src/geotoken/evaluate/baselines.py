@@ -35,9 +35,7 @@ def vote(lat: Floats, lng: Floats) -> int:
     Returns:
         Its position; neighbor j votes with 1/sqrt(rank) times the sum of exp(-distance / scale).
     """
-    distance_km = haversine_km(lat[:, None], lng[:, None], lat[None], lng[None])
-    weight = 1 / np.sqrt(np.arange(1, len(lat) + 1))
-    return int(np.argmax(sum(np.exp(-distance_km / scale) @ weight for scale in VOTE_SCALES_KM)))
+    return _most_voted(lat, lng, 1 / np.sqrt(np.arange(1, len(lat) + 1)))
 
 
 def vote_with_guess(evidence: Evidence) -> Point:
@@ -53,9 +51,14 @@ def vote_with_guess(evidence: Evidence) -> Point:
     lng = np.concatenate([evidence.neighbor_lng, evidence.guess_lng[:1]])
     weight = 1 / np.sqrt(np.arange(1, len(evidence.neighbor_lat) + 1))
     weight = np.append(weight / weight.sum(), np.full(len(evidence.guess_lat[:1]), GUESS_SHARE))
-    distance_km = haversine_km(lat[:, None], lng[:, None], lat[None], lng[None])
-    best = np.argmax(sum(np.exp(-distance_km / scale) @ weight for scale in VOTE_SCALES_KM))
+    best = _most_voted(lat, lng, weight)
     return float(lat[best]), float(lng[best])
+
+
+def _most_voted(lat: Floats, lng: Floats, weight: Floats) -> int:
+    """The point with the most votes of all, each of a weight."""
+    distance_km = haversine_km(lat[:, None], lng[:, None], lat[None], lng[None])
+    return int(np.argmax(sum(np.exp(-distance_km / scale) @ weight for scale in VOTE_SCALES_KM)))
 
 
 def baseline_rows(cases: Sequence[Case]) -> dict[str, list[Row]]:

@@ -3,7 +3,6 @@
 Owns what is asked of each answer, and the guards against leakage; must not know metrics or tables.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from geotoken.evaluate.records import REGION_PERCENTS, Row, failed_row
 from geotoken.evidence import Evidence
 from geotoken.exports.columns import writable
 from geotoken.exports.journal import Journal
+from geotoken.files import sha256_of
 from geotoken.gallery import Exclusion
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.pipeline import Failure, LocateOptions, Locator
@@ -273,6 +273,6 @@ def _row(case: Case, answer: Prediction, nll: float) -> Row:
 def _sha256(path: str | None) -> str | None:
     """Hash of a file; None where it cannot be read, which locating it will tell."""
     try:
-        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()
-    except OSError:
+        return sha256_of(Path(path or ""))
+    except (OSError, ValueError):
         return None

@@ -67,30 +67,17 @@ def summarise(rows: Sequence[Row], measure: Measure | None = None) -> dict[str, 
     measure = measure or Measure()
     if not rows:
         raise InputError("there are no predictions to summarise; give at least one")
-    name_places(rows)
-    error_km = fill_errors(rows, measure.formula)
-    measured = measure_rows(rows, error_km, strict=measure.strict)
+    error_km, measured = _measured(rows, measure)
     cluster = clusters([row["owner"] for row in rows])
     drawn = resample(measured, cluster, num_resamples=measure.num_resamples, seed=measure.seed)
     figures = {name: _or_none(value) for name, value in estimate(measured).items()}
-    known_owner = any(row["owner"] for row in rows)
     return {
         "n": len(rows),
         "num_failed": sum(row["status"] == "error" for row in rows),
         "num_with_posterior": int(np.sum(~np.isnan(column(rows, "nll")))),
         **figures,
         "ci95": {name: interval(values) for name, values in drawn.items()},
-        "bootstrap": {
-            "over": "owners" if known_owner else "photos",
-            "num_clusters": int(cluster.max()) + 1,
-            "num_resamples": measure.num_resamples,
-            "seed": measure.seed,
-        },
-        "distance": {
-            "formula": measure.formula,
-            "radius_km": SPHERES_KM.get(measure.formula),
-            "comparison": "<" if measure.strict else "<=",
-        },
+        **_how(rows, cluster, measure),
         "curves": _curves(rows, error_km),
         "failures": [{"image": r["image"], "error": r.get("error")} for r in rows if r["status"] == "error"],
     }
@@ -115,11 +102,7 @@ def compare(first: Sequence[Row], second: Sequence[Row], measure: Measure | None
     """
     measure = measure or Measure()
     a, b, only_in_a, only_in_b = _pair(first, second)
-    tables = []
-    for rows in (a, b):
-        name_places(rows)
-        error_km = fill_errors(rows, measure.formula)
-        tables.append(measure_rows(rows, error_km, strict=measure.strict))
+    tables = [_measured(rows, measure)[1] for rows in (a, b)]
     cluster = clusters([row["owner"] for row in a])
     options: dict[str, int] = {"num_resamples": measure.num_resamples, "seed": measure.seed}
     drawn = [resample(table, cluster, **options) for table in tables]
@@ -132,10 +115,25 @@ def compare(first: Sequence[Row], second: Sequence[Row], measure: Measure | None
         "b": {name: _or_none(value) for name, value in of_b.items()},
         "difference": {name: _or_none(of_b[name] - of_a[name]) for name in of_a},
         "ci95": {name: interval(drawn[1][name] - drawn[0][name]) for name in of_a},
+        **_how(a, cluster, measure),
+    }
+
+
+def _measured(rows: Sequence[Row], measure: Measure) -> tuple[Floats, Measured]:
+    """Distances of the answers, and what is averaged; missing columns of the rows are filled."""
+    name_places(rows)
+    error_km = fill_errors(rows, measure.formula)
+    return error_km, measure_rows(rows, error_km, strict=measure.strict)
+
+
+def _how(rows: Sequence[Row], cluster: NDArray[np.int64], measure: Measure) -> dict[str, Any]:
+    """What the figures say of how they came about."""
+    return {
         "bootstrap": {
-            "over": "owners" if any(row["owner"] for row in a) else "photos",
+            "over": "owners" if any(row["owner"] for row in rows) else "photos",
             "num_clusters": int(cluster.max()) + 1,
-            **options,
+            "num_resamples": measure.num_resamples,
+            "seed": measure.seed,
         },
         "distance": {
             "formula": measure.formula,

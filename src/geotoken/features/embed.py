@@ -96,8 +96,7 @@ def embed_source(
     failed = [BuildError(**one) for record in writer.records for one in record["failures"]]
     if not num_rows:
         writer.discard()
-        reason = f"; the first, {failed[0].image}: {failed[0].reason}" if failed else ""
-        raise InputError(f"none of the {len(failed)} photos of the source can be used{reason}")
+        raise InputError(none_usable(failed))
     if not writer.is_finished:
         writer.finish()
     return EmbedReport(num_rows, failed, {name: one.dim for name, one in encoders.items()})
@@ -137,7 +136,7 @@ class EmbeddedShard:
         Raises:
             InputError: An encoder gives numbers that are not finite.
         """
-        photos = [photo for _, photo in self._usable(items)]
+        photos = list(self._usable(items))
         if not photos:
             return
         for name, encoder in self._encoders.items():
@@ -152,7 +151,7 @@ class EmbeddedShard:
         """Vectors of all rows so far, by modality, shape (N, D)."""
         return {name: np.concatenate(blocks) for name, blocks in self._blocks.items()}
 
-    def _usable(self, items: Sequence[Item | BuildError]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def _usable(self, items: Sequence[Item | BuildError]) -> Iterator[NDArray[np.uint8]]:
         """Pixels of the items that can be used, each recorded as a row; the others as failures."""
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             for item, photo in zip(items, pool.map(self._read, items), strict=True):
@@ -176,24 +175,36 @@ class EmbeddedShard:
                     **item.credit,
                 }
                 self.rows.append(row | {"lat": position[0], "lng": position[1]})
-                yield item.id, found.pixels
+                yield found.pixels
 
     def _read(self, item: Item | BuildError) -> tuple[tuple[float, float], Photo] | BuildError:
         if isinstance(item, BuildError):
             return item
         try:
-            in_folder = isinstance(item.photo, Path)
-            photo = read(
-                item.photo if isinstance(item.photo, Path) else item.photo.read(), min_side=self._min_side
-            )
-            position = item.position
-            if position is None:
-                position = find_position(item.photo, photo.gps)[0] if in_folder else photo.gps  # type: ignore[arg-type]
+            if isinstance(item.photo, Path):
+                photo = read(item.photo, min_side=self._min_side)
+                position = item.position or find_position(item.photo, photo.gps)[0]
+            else:
+                photo = read(item.photo.read(), min_side=self._min_side)
+                position = item.position or photo.gps
         except ImageError as error:
             return BuildError(item.id, str(error))
         if position is None:
             return BuildError(item.id, "no GPS position in its EXIF or beside it; give it in a CSV")
         return position, photo
+
+
+def none_usable(failed: Sequence[BuildError]) -> str:
+    """What to say where no photo of a source gives a row.
+
+    Args:
+        failed: The photos, with the reason of each.
+
+    Returns:
+        A message.
+    """
+    reason = f"; the first, {failed[0].image}: {failed[0].reason}" if failed else ""
+    return f"none of the {len(failed)} photos of the source can be used{reason}"
 
 
 def check_modalities(encoders: Mapping[str, ImageEncoder], shard_items: int) -> None:

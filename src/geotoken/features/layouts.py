@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from geotoken.errors import InputError
+from geotoken.errors import InputError, reason_of
 from geotoken.features.sources import Item, ItemSource, TarSlice
 from geotoken.features.webdataset import OWNER_NAMES, find_tars, first, members, read_position
 from geotoken.gallery.sources import BuildError
@@ -156,7 +156,7 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
             for row in csv.DictReader(file):
                 yield {(name or "").strip().lower(): value or "" for name, value in row.items() if name}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or reason_of(error)
         raise InputError(f"{table} cannot be read ({reason}); give a CSV in UTF-8") from error
 
 

@@ -18,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from geotoken.errors import ArtifactError
+from geotoken import duck
+from geotoken.errors import ArtifactError, reason_of
 
 Keys = NDArray[np.int64]
 
@@ -104,7 +105,7 @@ class FeatureFile:
             fits = mapped[:start] == header(num_rows, dim)
             whole = len(mapped) == start + num_rows * (8 + 2 * dim)
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            reason = getattr(error, "strerror", None) or reason_of(error)
             raise ArtifactError(
                 f"{path} is not a feature file ({reason}); embed its photos again, or copy the store again"
             ) from error
@@ -141,13 +142,40 @@ def write_table(path: Path, keys: Keys, rows: Sequence[Mapping[str, Any]]) -> No
         columns[name] = np.array([row.get(name) for row in rows], dtype=object)
     texts = ", ".join(f'"{name}"::varchar as "{name}"' for name in text_columns)
     try:
-        with _connection() as connection:
+        with duck.connect(threads=1) as connection:
             connection.register("columns_", columns)
             selected = connection.sql(f"select key, lat, lng, {texts} from columns_")
             selected.write_parquet(str(path.resolve()), compression="zstd")
     except duckdb.Error as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(f"{path} cannot be written ({reason}); check space and permissions") from error
+        raise ArtifactError(
+            f"{path} cannot be written ({reason_of(error)}); check space and permissions"
+        ) from error
+
+
+def write_shard(
+    folder: Path, stem: str, rows: Sequence[Mapping[str, Any]], vectors: Mapping[str, NDArray[np.float16]]
+) -> list[str]:
+    """Write the files of a shard.
+
+    Args:
+        folder: The store.
+        stem: What the names of the files begin with.
+        rows: N mappings as `write_table` takes them.
+        vectors: Vectors by modality, shape (N, D).
+
+    Returns:
+        Names of the files, the table first.
+
+    Raises:
+        OSError: A file cannot be written.
+        ArtifactError: The table cannot be written.
+    """
+    keys = np.array([row_key(row["id"]) for row in rows], dtype=np.int64)
+    names = [f"{stem}.parquet", *(f"{stem}.{name}.safetensors" for name in vectors)]
+    write_table(folder / names[0], keys, rows)
+    for name, one in zip(names[1:], vectors.values(), strict=True):
+        write_features(folder / name, keys, one)
+    return names
 
 
 def read_table(path: Path, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -167,18 +195,17 @@ def read_table(path: Path, columns: Sequence[str], rows: NDArray[np.int64] | Non
     import duckdb
 
     names = ", ".join(f'"{name}"' for name in columns)
-    pattern = str(path.resolve()).translate({ord(sign): f"[{sign}]" for sign in "*?["})
     query = f"select {names}, file_row_number as row_ from read_parquet(?, file_row_number = true)"
     wanted = None if rows is None else np.unique(rows)
     if wanted is not None:
         query += " where file_row_number in (select unnest(?))"
     try:
-        with _connection() as connection:
-            given: list[Any] = [pattern] if wanted is None else [pattern, wanted.tolist()]
+        with duck.connect(threads=1) as connection:
+            given: list[Any] = [duck.literal(path), *([] if wanted is None else [wanted.tolist()])]
             found = connection.execute(f"{query} order by row_", given).fetchnumpy()
     except duckdb.Error as error:
         raise ArtifactError(
-            f"{path} is not the table of a shard ({' '.join(str(error).split())}); copy the store again"
+            f"{path} is not the table of a shard ({reason_of(error)}); copy the store again"
         ) from error
     values = {name: _plain(found[name]) for name in columns}
     if rows is None or wanted is None:
@@ -193,17 +220,3 @@ def _plain(values: NDArray[Any]) -> NDArray[Any]:
     plain = np.array(values.data)
     plain[np.ma.getmaskarray(values)] = None if plain.dtype == object else 0
     return plain
-
-
-def _connection() -> Any:
-    """A DuckDB session in memory that loads no extension and uses one thread."""
-    import duckdb
-
-    options: dict[str, Any] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "threads": 1,
-    }
-    connection = duckdb.connect(config=options)
-    connection.execute("set pandas_analyze_sample = 0")  # columns of dtype object are text
-    return connection

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from geotoken.errors import InputError
+from geotoken.errors import InputError, reason_of
 from geotoken.features.shard import CREDIT_COLUMNS
 from geotoken.features.sources import Item, ItemSource, TarSlice
 from geotoken.gallery.sources import BuildError
@@ -97,8 +97,7 @@ def members(tar: Path) -> Iterator[tuple[str, TarSlice]]:
         end = TarSlice(tar, opened.offset, min(512, max(0, tar.stat().st_size - opened.offset))).read()
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(
-            f"{tar} is damaged, compressed or no tar ({' '.join(str(error).split())}); fetch or unpack it "
-            "again"
+            f"{tar} is damaged, compressed or no tar ({reason_of(error)}); fetch or unpack it again"
         ) from error
     if any(end):  # tarfile takes a damaged header for the end
         raise InputError(f"{tar} is damaged after {opened.offset} bytes; fetch it again")

@@ -20,10 +20,10 @@ from geotoken.features.shard import (
     TEXT_COLUMNS,
     FeatureFile,
     row_key,
-    write_features,
-    write_table,
+    write_shard,
 )
 from geotoken.features.store import FORMAT_VERSION, KIND
+from geotoken.files import cannot_write, read_record, write_whole
 from geotoken.manifest import file_entry, read_manifest, write_manifest
 from geotoken.version import __version__
 
@@ -41,6 +41,21 @@ class Modality:
     """Length D of the vectors."""
     encoder: str
     """Name of the encoder that makes them."""
+
+
+def describe_rows(modalities: Mapping[str, Modality]) -> dict[str, Any]:
+    """What the manifest of a store says of its rows.
+
+    Args:
+        modalities: What is kept of a photo, by name.
+
+    Returns:
+        Its entries `modalities` and `columns`.
+    """
+    return {
+        "modalities": {name: {"dim": one.dim, "encoder": one.encoder} for name, one in modalities.items()},
+        "columns": [*TEXT_COLUMNS, *CREDIT_COLUMNS],
+    }
 
 
 class StoreWriter:
@@ -86,7 +101,7 @@ class StoreWriter:
             return writer
         state = writer._progress / _BUILD_NAME
         if os.path.lexists(writer.folder):
-            found = _read_json(state)
+            found = read_record(state)
             if not isinstance(found, dict) or found.get("format") != _PARTIAL:
                 raise InputError(f"{writer.folder} exists and is not an unfinished store; move it away")
             if not resume:
@@ -102,9 +117,9 @@ class StoreWriter:
             return writer
         try:
             writer._progress.mkdir(parents=True)
-            _write_whole(state, {"format": _PARTIAL, "fingerprint": fingerprint})
+            write_whole(state, json.dumps({"format": _PARTIAL, "fingerprint": fingerprint}).encode())
         except OSError as error:
-            raise ArtifactError(_cannot_write(writer.folder, error)) from error
+            raise ArtifactError(cannot_write(writer.folder, error)) from error
         return writer
 
     @property
@@ -151,21 +166,17 @@ class StoreWriter:
             "rows and vectors must be as many"
         )
         stem = f"{len(self.records):05}"
-        keys = np.array([row_key(row["id"]) for row in rows], dtype=np.int64)
         try:
-            names = [f"{stem}.parquet", *(f"{stem}.{name}.safetensors" for name in vectors)]
-            write_table(self.folder / names[0], keys, rows)
-            for name, one in vectors.items():
-                write_features(self.folder / f"{stem}.{name}.safetensors", keys, one)
+            names = write_shard(self.folder, stem, rows, vectors)
             record = {
                 "num_items": num_items,
                 "num_rows": len(rows),
                 "failures": list(failures),
                 "files": {name: file_entry(self.folder / name) for name in names},
             }
-            _write_whole(self._progress / f"{stem}.json", record)
+            write_whole(self._progress / f"{stem}.json", json.dumps(record).encode())
         except OSError as error:
-            raise ArtifactError(_cannot_write(self.folder, error)) from error
+            raise ArtifactError(cannot_write(self.folder, error)) from error
         self.records.append(record)
 
     def finish(self) -> None:
@@ -184,11 +195,7 @@ class StoreWriter:
                 kind=KIND,
                 format_version=FORMAT_VERSION,
                 extra={
-                    "modalities": {
-                        name: {"dim": one.dim, "encoder": one.encoder}
-                        for name, one in self.modalities.items()
-                    },
-                    "columns": [*TEXT_COLUMNS, *CREDIT_COLUMNS],
+                    **describe_rows(self.modalities),
                     "shards": [f"{number:05}" for number in range(len(self.records))],
                     "num_rows": sum(int(record["num_rows"]) for record in self.records),
                     "num_failures": len(failures),
@@ -200,7 +207,7 @@ class StoreWriter:
             self.folder.rename(self.out)
             shutil.rmtree(self.out / _PROGRESS, ignore_errors=True)
         except OSError as error:
-            raise ArtifactError(_cannot_write(self.out, error)) from error
+            raise ArtifactError(cannot_write(self.out, error)) from error
 
     def discard(self) -> None:
         """Remove the unfinished store."""
@@ -229,30 +236,10 @@ class StoreWriter:
 
     def _read_records(self) -> None:
         """Find the shards that are whole, from the first; what follows a broken one is made again."""
-        while isinstance(record := _read_json(self._progress / f"{len(self.records):05}.json"), dict):
+        while isinstance(record := read_record(self._progress / f"{len(self.records):05}.json"), dict):
             paths = {self.folder / name: entry for name, entry in record["files"].items()}
             if any(not path.is_file() or file_entry(path) != entry for path, entry in paths.items()):
                 return
             first = next(path for path in paths if path.suffix == ".safetensors")
             self._known.update(FeatureFile(first).keys.tolist())
             self.records.append(record)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _cannot_write(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be written ({error.strerror}); check space and permissions"

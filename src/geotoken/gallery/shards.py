@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError
-from geotoken.files import ARRAY_DAMAGE, replacing, write_whole
+from geotoken.files import ARRAY_DAMAGE, cannot_write, read_record, replacing, write_whole
 
 KIND = "geotoken-gallery-partial"
 """What `build.json` of a partial folder calls it."""
@@ -49,7 +49,7 @@ class Shards:
         shards = cls(folder)
         state = folder / "build.json"
         if os.path.lexists(folder):
-            found = _read_json(state)
+            found = read_record(state)
             if not isinstance(found, dict) or found.get("format") != KIND:
                 raise InputError(f"{folder} exists and is not an unfinished build; move it away")
             if resume and found.get("fingerprint") != fingerprint:
@@ -70,7 +70,7 @@ class Shards:
             folder.mkdir(parents=True)
             write_whole(state, json.dumps({"format": KIND, "fingerprint": fingerprint}).encode())
         except OSError as error:
-            raise ArtifactError(_cannot_write(folder, error)) from error
+            raise ArtifactError(cannot_write(folder, error)) from error
         return shards
 
     def append(self, vectors: NDArray[np.float32], record: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class Shards:
                 np.save(file, vectors, allow_pickle=False)
             write_whole(record_path, json.dumps(record).encode())
         except OSError as error:
-            raise ArtifactError(_cannot_write(self._folder, error)) from error
+            raise ArtifactError(cannot_write(self._folder, error)) from error
         self.num_shards += 1
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -99,7 +99,7 @@ class Shards:
             Each record as it was appended.
         """
         for number in range(self.num_shards):
-            yield _read_json(self._paths(number)[1])
+            yield read_record(self._paths(number)[1])
 
     def vectors(self) -> Iterator[NDArray[np.float32]]:
         """The vectors of all parts, in order.
@@ -127,7 +127,7 @@ class Shards:
         number = 0
         while True:
             vectors_path, record_path = self._paths(number)
-            record = _read_json(record_path)
+            record = read_record(record_path)
             try:
                 vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
             except ARRAY_DAMAGE:
@@ -138,14 +138,3 @@ class Shards:
 
     def _paths(self, number: int) -> tuple[Path, Path]:
         return self._folder / f"{number:06}.npy", self._folder / f"{number:06}.json"
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _cannot_write(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be written ({error.strerror}); check space and permissions"

@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geotoken.errors import InputError
-from geotoken.features.embed import BATCH_ITEMS, EmbeddedShard, EmbedReport, check_modalities
-from geotoken.features.shard import CREDIT_COLUMNS, TEXT_COLUMNS, row_key, write_features, write_table
+from geotoken.features.embed import BATCH_ITEMS, EmbeddedShard, EmbedReport, check_modalities, none_usable
+from geotoken.features.shard import (
+    write_shard,
+)
 from geotoken.features.sources import Item
 from geotoken.features.store import FORMAT_VERSION, KIND
+from geotoken.features.write import Modality, describe_rows
 from geotoken.images.embed import ImageEncoder
 from geotoken.scale.plan import Plan, block_items
 from geotoken.scale.run import Job, run_job
@@ -65,10 +66,7 @@ class _EmbedWorker:
             while items := list(islice(remaining, BATCH_ITEMS)):
                 shard.add(items)
                 paths |= {one.id: str(one.photo) for one in items if isinstance(one, Item)}
-        keys = np.array([row_key(row["id"]) for row in shard.rows], dtype=np.int64)
-        write_table(folder / f"{stem}.parquet", keys, shard.rows)
-        for name, vectors in shard.vectors().items():
-            write_features(folder / f"{stem}.{name}.safetensors", keys, vectors)
+        write_shard(folder, stem, shard.rows, shard.vectors())
         failures = [  # named as the source names them, and not by where they were fetched to
             {"image": one.image, "reason": one.reason.replace(paths.get(one.image, one.image), one.image)}
             for one in shard.failures
@@ -114,16 +112,12 @@ def embed_on_ray(
             "encoders": {name: [one.dim, one.name, one.dtype] for name, one in encoders.items()},
             "as": "queries",
         },
-        manifest={
-            "modalities": {name: {"dim": one.dim, "encoder": one.name} for name, one in encoders.items()},
-            "columns": [*TEXT_COLUMNS, *CREDIT_COLUMNS],
-        },
+        manifest=describe_rows({name: Modality(one.dim, one.name) for name, one in encoders.items()}),
         num_gpus=job.num_gpus,
     )
     del encoders  # the workers have their own
     report = run_job(plan, work, out, num_workers=num_workers, resume=resume, progress=progress)
     failed = report.failures
     if not report.num_rows:
-        reason = f"; the first, {failed[0].image}: {failed[0].reason}" if failed else ""
-        raise InputError(f"none of the {len(failed)} photos of the source can be used{reason}")
+        raise InputError(none_usable(failed))
     return EmbedReport(report.num_rows, failed, dims)

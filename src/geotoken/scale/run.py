@@ -78,8 +78,6 @@ class ScaleReport:
 
     records: list[dict[str, Any]]
     """Record of each shard, in order."""
-    num_before: int
-    """Shards that an earlier run had finished."""
 
     @property
     def num_rows(self) -> int:
@@ -128,9 +126,8 @@ def run_job(
     place = place_of(out)
     fingerprint = _fingerprint(plan, job)
     if _is_finished(place, job, fingerprint, resume=resume):
-        return ScaleReport(_finished_records(place), len(plan.blocks))
+        return ScaleReport(_finished_records(place))
     records = _begin(place, job, fingerprint, resume=resume)
-    num_before = len(records)
     waiting = [block for block in plan.blocks if block.number not in records]
     if progress is not None:
         progress(len(records), len(plan.blocks))
@@ -142,8 +139,7 @@ def run_job(
     missing = [block.number for block in plan.blocks if block.number not in records]
     if missing:
         raise ArtifactError(f"{place.uri} lacks {len(missing)} shards; go on with --resume")
-    ordered = [records[block.number] for block in plan.blocks]
-    report = ScaleReport(ordered, num_before)
+    report = ScaleReport([records[block.number] for block in plan.blocks])
     if report.num_rows:
         _finish(place, job, fingerprint, report)
     else:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError, reason_of
 from geotoken.features import FeatureStore
-from geotoken.files import ARRAY_DAMAGE, read_json, replacing, write_whole
+from geotoken.files import ARRAY_DAMAGE, cannot_write, read_json, replacing, write_whole
 from geotoken.manifest import file_entry, read_manifest, verify_manifest, write_manifest
 from geotoken.version import __version__
 
@@ -197,7 +197,7 @@ class ListWriter:
             writer.folder.mkdir(parents=True)
             write_whole(writer.folder / _STATE, json.dumps(writer._fingerprint).encode())
         except OSError as error:
-            raise ArtifactError(_cannot_write(writer.folder, error)) from error
+            raise ArtifactError(cannot_write(writer.folder, error)) from error
         return writer
 
     def append(self, rows: Rows, similarity: NDArray[np.float64]) -> None:
@@ -219,7 +219,7 @@ class ListWriter:
             entry = {**file_entry(self.folder / name), "num_lists": len(rows)}
             write_whole(self.folder / f".{name}.json", json.dumps(entry).encode())
         except OSError as error:
-            raise ArtifactError(_cannot_write(self.folder, error)) from error
+            raise ArtifactError(cannot_write(self.folder, error)) from error
         self._add(name, entry)
 
     def finish(self) -> None:
@@ -249,7 +249,7 @@ class ListWriter:
                 path.unlink()
             self.folder.rename(self.out)
         except OSError as error:
-            raise ArtifactError(_cannot_write(self.out, error)) from error
+            raise ArtifactError(cannot_write(self.out, error)) from error
 
     def discard(self) -> None:
         """Remove the unfinished folder."""
@@ -307,7 +307,3 @@ def _state(path: Path) -> Any:
         return read_json(path)
     except (OSError, ValueError):
         return None
-
-
-def _cannot_write(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be written ({error.strerror}); check space and permissions"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken import hub
-from geotoken.errors import ArtifactError, DependencyError, InputError
+from geotoken.errors import ArtifactError, DependencyError, InputError, reason_of
 
 FILE_PATTERNS: Final = (
     "config.json",
@@ -135,7 +135,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     except ArtifactError:
         raise
     except Exception as error:  # what a damaged file raises depends on where it is damaged
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error)[:200]
         raise ArtifactError(
             f"{folder} cannot be loaded as a text encoder ({reason}); fetch it again"
         ) from error

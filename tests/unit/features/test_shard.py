@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geotoken.errors import ArtifactError
-from geotoken.features.shard import FeatureFile, read_table, row_key, write_features, write_table
+from geotoken.features.shard import FeatureFile, read_table, row_key, write_features, write_shard, write_table
 
 KEYS = np.array([row_key(f"row-{number}") for number in range(5)])
 VECTORS = np.arange(15, dtype=np.float16).reshape(5, 3) / 7
@@ -73,3 +73,13 @@ def test_a_damaged_table_is_named(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match=r"t\.parquet is not the table of a shard"):
         read_table(tmp_path / "t.parquet", ("id",))
+
+
+def test_a_shard_is_a_table_and_a_file_for_each_kind_of_vector(tmp_path):
+    rows = [{"id": f"row-{n}", "lat": n, "lng": -n} for n in range(len(VECTORS))]
+    names = write_shard(tmp_path, "00007", rows, {"image": VECTORS, "text": VECTORS[:, :1]})
+    assert names == ["00007.parquet", "00007.image.safetensors", "00007.text.safetensors"]
+    keys = [row_key(row["id"]) for row in rows]
+    assert read_table(tmp_path / names[0], ("key",))["key"].tolist() == keys
+    np.testing.assert_array_equal(FeatureFile(tmp_path / names[1]).keys, keys)
+    assert FeatureFile(tmp_path / names[2]).vectors.shape == (len(VECTORS), 1)

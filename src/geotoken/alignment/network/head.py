@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from geotoken.errors import ArtifactError
+from geotoken.errors import ArtifactError, reason_of
 
 
 class ProjectionHead(nn.Module):
@@ -74,6 +74,6 @@ class ProjectionHead(nn.Module):
             head.load_state_dict(weights)
         except (OSError, SafetensorError, KeyError, IndexError, RuntimeError) as error:
             raise ArtifactError(
-                f"{path} is not a projection head ({' '.join(str(error).split())}); install the model again"
+                f"{path} is not a projection head ({reason_of(error)}); install the model again"
             ) from error
         return head

@@ -199,7 +199,7 @@ def write_encoder(folder: Path, *, source: str, license_name: str, label: str) -
         ArtifactError: The folder is not a backbone.
     """
     encoder = BackboneEncoder.load(folder, device="cpu")
-    digest = hash_weights(folder)
+    digest = encoder.config.sha256
     config = BackboneConfig(
         name=f"{label}-{digest[:8]}",
         dim=encoder.dim,

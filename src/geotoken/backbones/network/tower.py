@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from geotoken.errors import ArtifactError
+from geotoken.errors import ArtifactError, reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Tower:
         except ArtifactError:
             raise
         except Exception as error:  # what a damaged file raises depends on where it is damaged
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = reason_of(error)[:200]
             raise ArtifactError(f"{folder} cannot be loaded ({reason}); fetch it again") from error
         absent = sorted(report["missing_keys"])
         if absent:
