@@ -6,7 +6,7 @@ Owns what each address answers; must not know how a photo is located or how byte
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -32,9 +32,12 @@ from geotoken.serve.schemas import (
     Options,
 )
 from geotoken.serve.settings import Settings
-from geotoken.serve.uploads import Upload, UploadLimits, read_upload
+from geotoken.serve.uploads import Budget, Upload, UploadLimits, read_upload
 from geotoken.serve.worker import Bug, Row, Work, Worker, to_json
 from geotoken.version import __version__
+
+_BODIES: Final = 4
+"""Bodies of the largest size that are held at a time."""
 
 
 def make_app(settings: Settings, *, on_failure: Callable[[], None] = lambda: None) -> "Server":
@@ -68,6 +71,7 @@ class Server:
             photo_bytes=settings.photo_bytes,
             request_bytes=settings.request_bytes,
         )
+        self._budget = Budget(_BODIES * settings.request_bytes)
         self._assets = Assets()
         self._app = self._guarded(self._make())
 
@@ -134,31 +138,33 @@ class Server:
         Raises:
             Refusal: If it cannot be told.
         """
-        self.pool.check_room()
-        upload = await read_upload(
-            request.headers.get("content-type", ""),
-            request.query_params.multi_items(),
-            request.stream(),
-            self._limits,
-        )
         facts = self._facts()
+        self.pool.check_room()
+        with self._budget.share() as spend:
+            upload = await read_upload(
+                request.headers.get("content-type", ""),
+                request.query_params.multi_items(),
+                request.stream(),
+                self._limits,
+                spend,
+            )
+            rows = await self._answers(request, upload, facts)
+        name = to_json({key: facts[key] for key in ("name", "head", "hash")})
+        results = ",".join(row.text for row in rows)
+        return Response(f'{{"model":{name},"results":[{results}]}}', media_type="application/json")
+
+    async def _answers(self, request: Request, upload: Upload, facts: dict[str, Any]) -> list[Row]:
+        """The object of each photo of the reply.
+
+        Raises:
+            Refusal: If there is none, or it took too long.
+        """
         if upload.options.select not in facts["selectors"]:
             raise Refusal(
                 "invalid_option",
                 f"select is {upload.options.select!r}, which the model {facts['name']} cannot do; choose one "
                 f"of {', '.join(facts['selectors'])}",
             )
-        rows = await self._rows(request, upload)
-        name = to_json({key: facts[key] for key in ("name", "head", "hash")})
-        results = ",".join(row.text for row in rows)
-        return Response(f'{{"model":{name},"results":[{results}]}}', media_type="application/json")
-
-    async def _rows(self, request: Request, upload: Upload) -> list[Row]:
-        """The object of each photo of the reply.
-
-        Raises:
-            Refusal: If there is none, or it took too long.
-        """
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
                 outcomes = await _unless_gone(request, self.pool.do(_works(upload)))
@@ -234,9 +240,7 @@ class Server:
             Refusal: If it is not loaded yet.
         """
         if self.pool.facts is None:
-            raise Refusal(
-                "not_ready", "the model is being loaded; ask again in a second", headers={"Retry-After": "1"}
-            )
+            raise Refusal("not_ready", "the model is being loaded; ask again in a second", retry_after_s=1)
         return self.pool.facts
 
 

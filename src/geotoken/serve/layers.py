@@ -64,12 +64,12 @@ def cell_polygons(cell_ids: NDArray[np.uint64]) -> list[shapely.Geometry]:
         M polygons of (longitude, latitude) in degrees; MultiPolygons where the antimeridian cuts them.
     """
     polygons: list[shapely.Geometry] = [None] * len(cell_ids)
-    steps = 2 ** (_STRAIGHT_LEVEL - np.minimum(cells.level(cell_ids), _STRAIGHT_LEVEL))
+    steps = 2 ** np.maximum(_STRAIGHT_LEVEL - np.atleast_1d(cells.level(cell_ids)), 0)
     for number in np.unique(steps).tolist():
         rows = np.flatnonzero(steps == number)
         rings = _rings(cell_ids[rows], number)  # (M', P, 2)
-        across = (np.abs(np.diff(rings[:, :, 0], axis=1)) > 180).any(axis=1)
-        across |= (np.abs(rings[:, :, 1]) > _POLE_DEG).any(axis=1)
+        jump, lat = np.abs(np.diff(rings[:, :, 0], axis=1)), np.abs(rings[:, :, 1])
+        across = (jump.max(axis=1) > 180) | (lat.max(axis=1) > _POLE_DEG)
         whole = shapely.polygons(rings)
         for i, row in enumerate(rows.tolist()):
             polygons[row] = wrap(_unwrapped(*rings[i, :-1].T)) if across[i] else whole[i]

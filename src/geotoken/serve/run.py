@@ -15,7 +15,8 @@ from uvicorn import Server as UvicornServer
 
 from geotoken.errors import InputError
 from geotoken.serve.app import Server, make_app
-from geotoken.serve.http import MAX_HEAD_BYTES, Protocol
+from geotoken.serve.guards import MAX_HEAD_BYTES
+from geotoken.serve.http import Protocol
 from geotoken.serve.settings import Settings
 
 _BACKLOG = 512
@@ -82,22 +83,13 @@ def _bind(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            if sys.platform != "win32":  # there it would let two servers have one port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
             f"cannot listen on {host} port {port} ({reason}); "
             "choose others (--host, --port; port 0 is any free one)"
         ) from error
-    return listener
 
 
 def _url(host: str, listener: socket.socket) -> str:
