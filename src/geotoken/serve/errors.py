@@ -24,6 +24,9 @@ STATUSES: Final[dict[str, int]] = {
 }
 """HTTP status of each code."""
 
+BUG: Final = "this is a bug in geotoken; the log of the server says more"
+"""What a client is told of an exception that was not raised on purpose."""
+
 MAX_LETTERS: Final = 400
 """Letters of a message; a longer one loses its middle."""
 

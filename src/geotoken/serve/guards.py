@@ -13,7 +13,7 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geotoken.serve.errors import Refusal, body_of
+from geotoken.serve.errors import BUG, Refusal, body_of
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -77,7 +77,7 @@ class Guard:
             await exchange.refuse(refusal)
         except Exception:
             _log.exception("request %s: a bug", request_id)
-            await exchange.refuse(Refusal("internal_error", "this is a bug in geotoken; its log says more"))
+            await exchange.refuse(Refusal("internal_error", BUG))
 
     def _check_key(self, scope: Scope) -> None:
         """Refuse who has not the key.
@@ -100,11 +100,13 @@ class Guard:
 
 
 def _check_head(scope: Scope) -> None:
-    """Refuse a head that is too long.
+    """Refuse a head that is too long or of another version.
 
     Raises:
         Refusal: If so.
     """
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise Refusal("bad_request", f"HTTP/{scope['http_version']} is not spoken here; use HTTP/1.1")
     num_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     num_bytes += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
     if num_bytes > MAX_HEAD_BYTES:

@@ -14,7 +14,7 @@ from uvicorn import Config
 from uvicorn import Server as UvicornServer
 
 from geotoken.errors import InputError
-from geotoken.serve.app import Server, make_app
+from geotoken.serve.app import App
 from geotoken.serve.guards import MAX_HEAD_BYTES
 from geotoken.serve.http import Protocol
 from geotoken.serve.settings import Settings
@@ -35,8 +35,9 @@ def serve(settings: Settings, on_open: Callable[[str], None] = lambda url: None)
         GeoTokenError: If the model cannot be loaded.
     """
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what is sent
     with _bind(settings.host, settings.port) as listener:
-        app = make_app(settings, on_failure=lambda: stop())
+        app = App(settings, on_failure=lambda: stop())
         server = _server(app, settings)
 
         def stop(*_: object) -> None:
@@ -54,7 +55,7 @@ def serve(settings: Settings, on_open: Callable[[str], None] = lambda url: None)
         raise app.pool.failure
 
 
-def _server(app: Server, settings: Settings) -> UvicornServer:
+def _server(app: App, settings: Settings) -> UvicornServer:
     """The application in a server of uvicorn."""
     protocol = type("BoundProtocol", (Protocol,), {"head_timeout_s": settings.upload_timeout_s})
     return UvicornServer(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from geotoken.serve.errors import Refusal
@@ -90,7 +90,7 @@ class Budget:
 
 
 async def read_upload(
-    content_type: str,
+    headers: Mapping[str, str],
     query: Iterable[tuple[str, str]],
     chunks: AsyncIterator[bytes],
     limits: UploadLimits,
@@ -99,7 +99,7 @@ async def read_upload(
     """Read the body of a request.
 
     Args:
-        content_type: Its header.
+        headers: Those of the request.
         query: Names and values of the query.
         chunks: The body as it comes.
         limits: What it may have.
@@ -111,10 +111,13 @@ async def read_upload(
     Raises:
         Refusal: If it is too large, malformed, of another type, or an option cannot be used.
     """
+    content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
     kind, parameters = parse_options_header(content_type)
     given: dict[str, list[str]] = defaultdict(list)
     for name, value in query:
         given[name].append(value)
+    if encoding not in ("", "identity"):
+        raise Refusal("unsupported_media_type", f"the body is encoded as {encoding[:60]!r}; send it as it is")
     if kind == b"multipart/form-data":
         form = _Form(parameters.get(b"boundary", b""), limits)
         async for chunk in _limited(chunks, limits.request_bytes, spend):
@@ -304,7 +307,7 @@ class _Form:
                     "on_part_end": self._end,
                 },
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             _refuse_malformed(error)
 
     def feed(self, chunk: bytes) -> None:
@@ -315,7 +318,7 @@ class _Form:
         """
         try:
             self._parser.write(chunk)
-        except MultipartParseError as error:
+        except FormParserError as error:
             _refuse_malformed(error)
 
     def finish(self) -> None:
