@@ -30,7 +30,7 @@ class LocalWorker(Worker):
         for place, outcome in enumerate_outcomes(self.answerer.answer, batch):
             deliver(place, outcome)
 
-    def stop(self):
+    def close(self):
         pass
 
 
@@ -58,7 +58,9 @@ class Reply:
         head, _, self.body = raw.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         self.status = int(lines[0].split(" ")[1])
-        self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        self.headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])
+        }
 
     def json(self):
         return json.loads(self.body)
@@ -91,7 +93,12 @@ def read_reply(connection: socket.socket) -> Reply:
 
 
 def request(
-    method: str, path: str, body: bytes = b"", *, content_type: str = "", headers: dict[str, str] | None = None
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    content_type: str = "",
+    headers: dict[str, str] | None = None,
 ) -> bytes:
     """A whole request."""
     lines = {"Host": "localhost", **({"Content-Type": content_type} if content_type else {})}

@@ -76,7 +76,14 @@ def test_photos_keep_their_order_and_one_that_cannot_be_read_does_not_stop_the_o
 
 
 WAYS = [
-    {"decoder": "sample", "samples": 7, "temperature": 0.7, "seed": 3, "sample_top_k": 4, "sample_top_p": 0.9},
+    {
+        "decoder": "sample",
+        "samples": 7,
+        "temperature": 0.7,
+        "seed": 3,
+        "sample_top_k": 4,
+        "sample_top_p": 0.9,
+    },
     {"decoder": "best_first", "top_k": 3, "max_expansions": 500, "select": "log_prob"},
     {"decoder": "beam", "beam_width": 2, "top_k": 2, "select": "medoid"},
     {"guess": ["35.7,139.7", "35.7,139.7,2"], "within": ["country=JP", "near=-33.9,151.2,100"]},
@@ -86,22 +93,32 @@ WAYS = [
 @pytest.mark.parametrize("options", WAYS)
 def test_every_way_to_give_options_means_the_same(client, locator, examples, options):
     photo = examples / "sydney-opera-house.jpg"
-    as_text = {name: [str(v) for v in value] if isinstance(value, list) else str(value) for name, value in options.items()}
+    as_text = {
+        name: [str(v) for v in value] if isinstance(value, list) else str(value)
+        for name, value in options.items()
+    }
     content = base64.b64encode(photo.read_bytes()).decode()
     replies = [
         client.post("/v1/locate", files=files(photo), data=as_text),
         client.post("/v1/locate", files=files(photo), params=as_text),
         client.post("/v1/locate", files=files(photo), data={"options": json.dumps(options)}),
-        client.post("/v1/locate", json={"photos": [{"name": photo.name, "data": content}], "options": options}),
+        client.post(
+            "/v1/locate", json={"photos": [{"name": photo.name, "data": content}], "options": options}
+        ),
     ]
     assert [reply.status_code for reply in replies] == [200] * 4, replies[-1].text
     assert len({reply.text for reply in replies}) == 1
     ours = replies[0].json()["results"][0]
     if "guess" not in options:
         names = {"samples": "num_samples", "sample_top_k": "top_k", "sample_top_p": "top_p"}
-        decoding = {names.get(name, name): v for name, v in options.items() if name not in ("select", "top_k")}
+        decoding = {
+            names.get(name, name): v for name, v in options.items() if name not in ("select", "top_k")
+        }
         found = locator.locate(
-            photo.read_bytes(), num_candidates=options.get("top_k", 5), select=options.get("select", "mbr"), **decoding
+            photo.read_bytes(),
+            num_candidates=options.get("top_k", 5),
+            select=options.get("select", "mbr"),
+            **decoding,
         )
         assert (ours["lat"], ours["lng"]) == (found.lat, found.lng)
         assert ours["candidates"] == found.to_dict(options.get("top_k", 5))["candidates"]
@@ -163,7 +180,11 @@ def test_the_models_say_what_may_be_asked(client):
 def test_the_defaults_are_those_of_the_library():
     options, decoding = Options(), DecodingOptions()
     assert options.select == LocateOptions().select
-    assert (options.decoder, options.beam_width, options.samples) == ("beam", decoding.beam_width, decoding.num_samples)
+    assert (options.decoder, options.beam_width, options.samples) == (
+        "beam",
+        decoding.beam_width,
+        decoding.num_samples,
+    )
     assert (options.temperature, options.seed) == (decoding.temperature, decoding.seed)
     assert (options.sample_top_k, options.sample_top_p) == (decoding.top_k, decoding.top_p)
     assert (options.top_k, options.max_expansions) == (decoding.num_candidates, decoding.max_expansions)
@@ -231,7 +252,9 @@ def test_other_origins_are_let_in_by_name_only(tiny_model):
 
 def test_a_model_that_cannot_be_loaded_stops_the_server(tmp_path):
     stopped = []
-    app = App(Settings(workers=1), on_failure=lambda: stopped.append(1), make_worker=lambda: LocalWorker(tmp_path))
+    app = App(
+        Settings(workers=1), on_failure=lambda: stopped.append(1), make_worker=lambda: LocalWorker(tmp_path)
+    )
     with TestClient(app) as client:
         while not stopped:
             reply = client.get("/readyz")

@@ -74,7 +74,9 @@ class App:
         )
         self._budget = Budget(_BODIES * settings.request_bytes)
         self._assets = Assets()
-        self._app = self._guarded(self._make())
+        self.api = self._make()
+        """The routes, without what every request passes; describes them by `openapi()`."""
+        self._app = self._guarded(self.api)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer; see the ASGI specification."""

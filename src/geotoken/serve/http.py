@@ -27,12 +27,20 @@ class Protocol(H11Protocol):
     head_timeout_s = 30.0
     """Seconds within which the head of a request must have come; set before the server starts."""
 
+    @staticmethod
+    def is_stopping() -> bool:
+        """Whether the server takes no more requests; set before the server starts."""
+        return False
+
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._expect_head()
+        if self.is_stopping():  # uvicorn closes those it knows of, and has just learned of this one
+            transport.close()
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -67,6 +67,7 @@ class Pool:
         self._waiting: deque[_Entry] = deque()
         self._in_hand: set[_Entry] = set()
         self._changed = asyncio.Condition()
+        self._is_ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -77,15 +78,20 @@ class Pool:
         return max(num_photos - len(self._workers), 0)
 
     def start(self) -> None:
-        """Start the processes; returns at once."""
-        self._tasks = [asyncio.create_task(self._run(worker)) for worker in self._workers]
+        """Start the processes; returns at once.
+
+        The first has the machine for itself until it is ready, and is alone in fetching what is not here yet.
+        """
+        first, *others = self._workers
+        self._tasks = [asyncio.create_task(self._run(first))]
+        self._tasks += [asyncio.create_task(self._follow(worker)) for worker in others]
 
     async def close(self) -> None:
         """End the processes and whatever they do."""
         for task in self._tasks:
             task.cancel()
         for worker in self._workers:
-            worker.stop()
+            worker.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._threads.shutdown()
 
@@ -127,6 +133,11 @@ class Pool:
             for entry in entries:
                 entry.outcome.cancel()
 
+    async def _follow(self, worker: Worker) -> None:
+        """Keep one process at work once there is another."""
+        await self._is_ready.wait()
+        await self._run(worker)
+
     async def _run(self, worker: Worker) -> None:
         """Keep one process at work."""
         while await self._start(worker):
@@ -146,6 +157,7 @@ class Pool:
         while True:
             try:
                 self.facts = await loop.run_in_executor(self._threads, worker.start)
+                self._is_ready.set()
                 return True
             except WorkerLost:
                 _log.error("a worker ended before it had the model; starting another")

@@ -38,7 +38,7 @@ def serve(settings: Settings, on_open: Callable[[str], None] = lambda url: None)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what is sent
     with _bind(settings.host, settings.port) as listener:
         app = App(settings, on_failure=lambda: stop())
-        server = _server(app, settings)
+        server = _server(app, settings, lambda: server.should_exit)
 
         def stop(*_: object) -> None:
             server.should_exit = True
@@ -55,9 +55,10 @@ def serve(settings: Settings, on_open: Callable[[str], None] = lambda url: None)
         raise app.pool.failure
 
 
-def _server(app: App, settings: Settings) -> UvicornServer:
+def _server(app: App, settings: Settings, is_stopping: Callable[[], bool]) -> UvicornServer:
     """The application in a server of uvicorn."""
-    protocol = type("BoundProtocol", (Protocol,), {"head_timeout_s": settings.upload_timeout_s})
+    chosen = {"head_timeout_s": settings.upload_timeout_s, "is_stopping": staticmethod(is_stopping)}
+    protocol = type("ChosenProtocol", (Protocol,), chosen)
     return UvicornServer(
         Config(
             app,
