@@ -130,7 +130,7 @@ def test_a_port_that_is_taken_is_one_line(tiny_model):
         port = taken.getsockname()[1]
         done = run("--port", port, "--model", tiny_model)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: cannot listen on 127.0.0.1 port {port}")
+    assert done.stderr.startswith(f"error: cannot listen on '127.0.0.1' port {port}")
     assert done.stderr.count("\n") == 1
 
 

@@ -89,7 +89,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"cannot listen on {host} port {port} ({reason}); "
+            f"cannot listen on {host!r:.80} port {port} ({reason}); "
             "choose others (--host, --port; port 0 is any free one)"
         ) from error
 
@@ -97,5 +97,5 @@ def _bind(host: str, port: int) -> socket.socket:
 def _url(host: str, listener: socket.socket) -> str:
     """The address of the page, as a browser on this machine takes it."""
     port = listener.getsockname()[1]
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, host)
-    return f"http://{f'[{local}]' if ':' in local and not local.startswith('[') else local}:{port}/"
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}/" if ":" in local else f"http://{local}:{port}/"
