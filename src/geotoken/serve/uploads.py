@@ -23,6 +23,8 @@ from geotoken.words import size
 
 MAX_FIELDS: Final = 300
 """Parts of a form that are no photos."""
+MAX_PART_HEAD_BYTES: Final = 8 * 1024
+"""Headers of one part of a form."""
 MAX_NAME: Final = 255
 """Letters of a photo's name that the reply repeats."""
 
@@ -278,6 +280,7 @@ class _Part:
     name: str = ""
     is_photo: bool = False
     content: bytearray = field(default_factory=bytearray)
+    head_bytes: int = 0
 
 
 class _Form:
@@ -334,10 +337,17 @@ class _Form:
         self._part = _Part()
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count_head(end - start)
         self._header[0].extend(data[start:end])
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_head(end - start)
         self._header[1].extend(data[start:end])
+
+    def _count_head(self, num_bytes: int) -> None:
+        self._part.head_bytes += num_bytes
+        if self._part.head_bytes > MAX_PART_HEAD_BYTES:
+            raise Refusal("bad_request", f"a part has headers of more than {size(MAX_PART_HEAD_BYTES)}")
 
     def _header_end(self) -> None:
         name, value = self._header
