@@ -144,3 +144,17 @@ def test_a_model_that_is_none_ends_it_with_its_code(tmp_path):
 def run(*arguments) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "geotoken", "serve", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_without_its_libraries_it_says_what_to_install():
+    script = (
+        "import sys\n"
+        "sys.modules['fastapi'] = None\n"  # an import of it fails
+        "sys.argv = ['geotoken', 'serve']\n"
+        "from geotoken.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: geotoken serve needs FastAPI")
+    assert "pip install 'geotoken[serve]'" in done.stderr
