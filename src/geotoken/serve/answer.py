@@ -17,7 +17,7 @@ from geotoken.evidence import parse_guess
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
 from geotoken.pipeline import BATCH_SIZE, Failure, LocateOptions, Locator
-from geotoken.prediction import Prediction
+from geotoken.prediction import Prediction, error_to_dict
 from geotoken.regions import Region, countries
 from geotoken.selection import METHODS
 from geotoken.serve.layers import layers
@@ -159,12 +159,13 @@ def _named_region(text: str) -> Region:
 def _row(name: str, answer: Prediction | Failure, options: Mapping[str, Any]) -> Row:
     """A photo's object of the reply."""
     if isinstance(answer, Failure):
-        return Row(False, str(answer.error))
+        message = str(answer.error)
+        return Row(to_json(error_to_dict(name, message)), message)
     found = answer.to_dict(options["top_k"])
     found["image"] = name
     if options["posterior"]:
         found["posterior"] = layers(answer.posterior, answer.levels)
-    return Row(True, to_json(found))
+    return Row(to_json(found))
 
 
 def _small_photo() -> bytes:
