@@ -51,7 +51,7 @@ def test_too_many_are_turned_away_and_the_others_answered(tiny_model, photo):
 
 @POSIX
 def test_what_is_under_way_is_answered_when_it_is_told_to_stop(tiny_model, photo):
-    many = post(form(*[("photos", photo, "a.jpg")] * 10))
+    many = post(form(*[("photos", photo, "a.jpg")] * 4))
     with serving(tiny_model, "--workers", "1", "--max-waiting", "50") as (port, process):
         with ThreadPoolExecutor(3) as pool:
             asked = [pool.submit(ask, port, many) for _ in range(3)]
