@@ -19,10 +19,9 @@ from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
-from geotoken.model.network import GeoTokenModel
 from geotoken.train.align_run import check_held_out
 from geotoken.train.checkpoint import training_folder
-from geotoken.train.decoder import DecoderStage
+from geotoken.train.decoder import DecoderStage, new_network
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import prepare_neighbors
@@ -202,7 +201,8 @@ def train_decoder(
     has_split = VALIDATION in store.splits
     held_out = np.isin(np.arange(len(cases)), cases.rows_of(VALIDATION)) if has_split else None
     torch.manual_seed(settings.loop.seed)
-    network = GeoTokenModel(settings.model)
+    known = lists.gallery_rows
+    network = new_network(settings.model, store.lat[known], store.lng[known])
     stage = DecoderStage(network, cases, settings.decoder, settings.dropout, held_out=held_out)
     check_new(sources.work, resume=resume)
     described = sources.work / "settings.toml"

@@ -26,6 +26,7 @@ from geotoken.model.runtime import (
     CONFIG_FILE,
     DECODER_FILE,
     ENCODER_FILE,
+    PRIOR_FILE,
     OnnxModel,
     memory_names,
     past_names,
@@ -44,6 +45,7 @@ _STEP_AXES: Final = {
     "match": {0: "rows", 1: "items"},
     "offset": {0: "rows", 1: "items"},
     "orientation": {0: "rows"},
+    "world": {0: "rows"},
     "nodes": {0: "rows", 1: "past"},
     "absent": {0: "past"},
     "mask": {0: "photos", 3: "positions"},
@@ -72,6 +74,8 @@ def export_onnx(network: GeoTokenModel, folder: Path) -> float:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
             scratch = Path(name)
             network.config.save(scratch / CONFIG_FILE)
+            if network.world is not None:
+                network.world.prior.save(scratch / PRIOR_FILE)
             with torch.no_grad(), warnings.catch_warnings():
                 # The tracer warns of shapes it takes as constant, and of its age; the proof below decides.
                 warnings.simplefilter("ignore")
@@ -83,7 +87,7 @@ def export_onnx(network: GeoTokenModel, folder: Path) -> float:
                     f"the exported graphs differ from PyTorch by {difference:.1e} nats, more than "
                     f"{TOLERANCE}; nothing was written; report it with the versions of torch and onnxruntime"
                 )
-            for file in (CONFIG_FILE, ENCODER_FILE, DECODER_FILE):
+            for file in sorted(one.name for one in scratch.iterdir()):
                 os.replace(scratch / file, folder / file)
     finally:
         network.train(training)
@@ -245,6 +249,7 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
         "match": torch.ones(num_rows, num_items, dtype=torch.bool),
         "offset": torch.rand(num_rows, num_items, 2),
         "orientation": torch.arange(num_rows) % 4,
+        "world": torch.randn(num_rows, config.vocabulary_size),
         "nodes": torch.arange(num_rows * num_past).view(num_rows, num_past),
         "absent": torch.zeros(num_past),
         **dict(zip(names, (*memory.keys, *memory.values, memory.mask, *items), strict=True)),
