@@ -72,6 +72,8 @@ class GalleryCases:
     """Weight of each, shape (N,)."""
     seen: NDArray[np.bool_]
     """Whether the place is in the gallery, shape (N,)."""
+    row: NDArray[np.int64]
+    """Its row of the gallery, shape (N,)."""
 
 
 def gps_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -116,7 +118,7 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
     """
     table, rng = gallery.table, np.random.default_rng(seed)
     left_out_km = rng.choice(_unseen_distances_km(gallery, prior, rng), gallery.size)
-    cases, truth, seen = [], [], []
+    cases, truth, seen, row = [], [], [], []
     for place_seen in (True, False):
         exclusions = [
             _exclusion(gallery, i, None if place_seen else left_out_km[i]) for i in range(gallery.size)
@@ -129,13 +131,14 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
             cases.append(neighbors.to_evidence())
             truth.append(_blur(float(table.lat[i]), float(table.lng[i]), sigma_km, rng))
             seen.append(place_seen)
+            row.append(i)
     points, is_seen = np.array(truth), np.array(seen)
     weight = np.zeros(len(points))
     for group, share in ((is_seen, SEEN_SHARE), (~is_seen, 1 - SEEN_SHARE)):
         country = [place.country_code for place in places.nearest(*from_xyz(points[group]))]
         _, inverse, counts = np.unique(country, return_inverse=True, return_counts=True)
         weight[group] = share / len(counts) / counts[inverse]
-    return GalleryCases(cases, points, weight, is_seen)
+    return GalleryCases(cases, points, weight, is_seen, np.array(row))
 
 
 def fit_guesses(table: EvidenceTable, truth: NDArray[np.float64], prior: WorldPrior) -> GuessTrust:

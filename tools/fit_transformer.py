@@ -4,6 +4,7 @@ Owns the recipe: real cases, simulated ones (simulate_evidence.py), what is drop
 Needs PyTorch ([dev]). Dimension letters: B rows, E items, T tokens.
 """
 
+import copy
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,10 +24,11 @@ from geotoken.train.decoder import DecoderConfig, DecoderStage
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig
 from geotoken.train.loop import StepReport, fit
-from simulate_evidence import Cases, scatter, simulate
+from simulate_evidence import Cases, imagine, scatter, simulate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Say = Callable[[StepReport], None] | None
 
 MODEL = ModelConfig(
     width=64,
@@ -34,27 +36,33 @@ MODEL = ModelConfig(
     num_decoder_layers=2,
     num_heads=4,
     feed_forward=128,
-    dropout=0.1,
-    similarity_embedding=False,
+    dropout=0.0,
     num_guesses=4,
+    relative_similarity=True,
     head="kernel",
     world_prior=True,
 )
-LOOP = LoopConfig(
-    steps=700,
-    batch_size=256,
+FIRST = LoopConfig(
+    steps=2400,
+    batch_size=128,
     learning_rate=2e-3,
     warmup_steps=100,
     clip_norm=1.0,
     ema_decay=0.99,
-    weight_decay=0.05,
-    validate_every=700,
+    validate_every=800,
     accelerator="cpu",
 )
+LOOP = replace(FIRST, steps=500, learning_rate=1e-3, warmup_steps=50, validate_every=500)
+EVEN = DecoderConfig(first_weight=1.0, last_weight=1.0, greedy_rows=0)
+"""All tokens count alike, so that the loss is the likelihood."""
 KERNEL_SHARES = {0.15: 0.25, 0.5: 0.2, 1.5: 0.16, 5.0: 0.15, 15.0: 0.09, 50.0: 0.06, 150.0: 0.07, 500.0: 0.02}
-NUM_SIMULATED = 100_000
+"""Scales in km and their shares that spread points where photos are taken; those of the world prior."""
+NUM_JUDGED = 1000
+"""Imagined cases that judge the first training."""
 REAL_SHARE = 0.25
 """Share of training rows that are real cases as they are."""
+OTHER_SHARE = 0.15
+"""Share of training rows that are real cases of another kind."""
 WITH_GUESS, WITH_ALL_NEIGHBORS, ONLY_FIRST, NO_NEIGHBORS, DROPPED = 0.6, 0.4, 0.1, 0.03, 0.15
 
 
@@ -67,6 +75,7 @@ class CaseRows:
         self.owner = np.arange(len(self.lat))
         lat, lng = from_xyz(cases.xyz)
         self._lat, self._lng = np.where(cases.present, lat, np.nan), np.where(cases.present, lng, np.nan)
+        self._similarity = cases.similarity
 
     def evidence(self, rows: Ints, rng: Draws | None) -> EvidenceBatch:
         """The evidence of B cases; all of it if there is no randomness."""
@@ -75,7 +84,8 @@ class CaseRows:
             lat = np.where(_kept(rng, lat.shape[1]), lat, np.nan)
         guess = np.full(lat.shape, np.nan)
         guess[:, -1] = np.where(np.isnan(lat[:, -1]), np.nan, 1.0)
-        return make_batch(Items(lat=lat, lng=lng, guess_weight=guess), {}, self.config)
+        items = Items(lat=lat, lng=lng, similarity=self._similarity[rows], guess_weight=guess)
+        return make_batch(items, {}, self.config)
 
 
 def _kept(rng: Draws, num_items: int) -> NDArray[np.bool_]:
@@ -90,30 +100,72 @@ def _kept(rng: Draws, num_items: int) -> NDArray[np.bool_]:
     return np.concatenate([kept, chance[:, 3:4] < WITH_GUESS], axis=1)
 
 
-def train(
-    cases: Cases,
+def pretrain(
     points: Floats,
     prior: WorldPrior,
-    seed: int = 0,
     *,
     model: ModelConfig = MODEL,
-    loop: LoopConfig = LOOP,
-    num_simulated: int = NUM_SIMULATED,
-    judged: Cases | None = None,
-    say: Callable[[StepReport], None] | None = None,
+    loop: LoopConfig = FIRST,
+    say: Say = None,
 ) -> GeoTokenModel:
-    """Fit a network."""
-    rng = np.random.default_rng(seed)
-    drawn = simulate(cases, scatter(points, KERNEL_SHARES, rng), num_simulated, rng)
-    real = rng.integers(len(cases.truth), size=int(num_simulated * REAL_SHARE / (1 - REAL_SHARE)))
-    judged = cases.rows(np.arange(1)) if judged is None else judged
-    parts = [drawn, cases.rows(real), judged]
-    together = Cases(*(np.concatenate([getattr(p, n) for p in parts]) for n in Cases.__slots__))
-    held_out = np.arange(len(together.truth)) >= len(together.truth) - len(judged.truth)
-    torch.manual_seed(seed)
-    network = GeoTokenModel(model, prior if model.world_prior else None)
-    config = DecoderConfig(first_weight=1.0, last_weight=1.0, greedy_rows=0)
-    stage = DecoderStage(network, CaseRows(together, model), config, DropoutConfig(), held_out=held_out)
+    """Fit a network to imagined cases.
+
+    Args:
+        points: Where photos are taken, unit vectors, shape (G, 3).
+        prior: The world prior.
+        model: Shape of the network.
+        loop: How to train; its seed also gives the cases.
+        say: Called after each logged step.
+
+    Returns:
+        The network.
+    """
+    rng = np.random.default_rng(loop.seed)
+    places = scatter(points, KERNEL_SHARES, rng)
+    drawn = imagine(places, model.num_neighbors, loop.steps * loop.batch_size + NUM_JUDGED, rng)
+    torch.manual_seed(loop.seed)
+    return _fit(GeoTokenModel(model, prior), drawn, NUM_JUDGED, loop, say)
+
+
+def fine_tune(
+    network: GeoTokenModel,
+    cases: Cases,
+    points: Floats,
+    *,
+    others: Cases | None = None,
+    loop: LoopConfig = LOOP,
+    say: Say = None,
+) -> GeoTokenModel:
+    """Fit a network to real cases, and to as many made of them as training takes.
+
+    Args:
+        network: The network to begin with; it stays as it is.
+        cases: Real cases.
+        points: Where photos are taken, unit vectors, shape (G, 3).
+        others: Real cases of another kind, of which nothing is simulated.
+        loop: How to train; its seed also gives the simulated cases.
+        say: Called after each logged step.
+
+    Returns:
+        The network.
+    """
+    rng = np.random.default_rng(loop.seed)
+    num_rows = loop.steps * loop.batch_size
+    parts = [cases.rows(rng.integers(len(cases.truth), size=int(REAL_SHARE * num_rows)))]
+    if others is not None:
+        parts.append(others.rows(rng.integers(len(others.truth), size=int(OTHER_SHARE * num_rows))))
+    num_simulated = num_rows - sum(len(part.truth) for part in parts)
+    parts.append(simulate(cases, scatter(points, KERNEL_SHARES, rng), num_simulated, rng))
+    parts.append(cases.rows(np.arange(1)))  # judged by one case, for nothing is chosen by it
+    torch.manual_seed(loop.seed)
+    return _fit(copy.deepcopy(network), Cases.join(parts), 1, loop, say)
+
+
+def _fit(network: GeoTokenModel, cases: Cases, num_judged: int, loop: LoopConfig, say: Say) -> GeoTokenModel:
+    """Train on all cases but the last ones, which are for validation."""
+    held_out = np.arange(len(cases.truth)) >= len(cases.truth) - num_judged
+    rows = CaseRows(cases, network.config)
+    stage = DecoderStage(network, rows, EVEN, DropoutConfig(), held_out=held_out)
     with tempfile.TemporaryDirectory() as folder:
-        fit(stage, replace(loop, seed=seed), Path(folder), on_step=say)
+        fit(stage, loop, Path(folder), on_step=say)
     return network.eval()

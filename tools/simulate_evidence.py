@@ -13,7 +13,7 @@ References:
     drawn anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,10 @@ FREQUENCY_WINDOW: Final = 0.1
 """New truths are drawn from this share of the points, those of a frequency like that of the old one."""
 DISTANCE_SPREAD: Final = 0.2
 """Standard deviation of the logarithm of distances from the truth to groups."""
+MAX_KM: Final = 18_000.0
+"""Imagined groups are this far from the truth at most."""
+NUM_GROUPS: Final = 10
+"""Imagined groups of a case; many stay empty."""
 NUM_TRIES: Final = 48
 """Points tried for a group; the one of the best distance is taken."""
 
@@ -53,10 +57,17 @@ class Cases:
     """Places that the evidence names, shape (N, E, 3); the last is the guess."""
     present: NDArray[np.bool_]
     """Whether there is such a place, shape (N, E)."""
+    similarity: Floats
+    """Similarity of each neighbor, shape (N, E); NaN where not known."""
 
     def rows(self, index: Ints) -> "Cases":
         """Some of the cases, by position."""
-        return Cases(self.truth[index], self.xyz[index], self.present[index])
+        return Cases(*(getattr(self, name)[index] for name in self.__slots__))
+
+    @classmethod
+    def join(cls, parts: Sequence["Cases"]) -> "Cases":
+        """All cases of several parts, in order."""
+        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in cls.__slots__))
 
 
 def pack(evidence: list[Evidence], truth: Floats, num_neighbors: int) -> Cases:
@@ -73,13 +84,16 @@ def pack(evidence: list[Evidence], truth: Floats, num_neighbors: int) -> Cases:
     xyz = np.zeros((len(evidence), num_neighbors + 1, 3))
     xyz[..., 0] = 1.0
     present = np.zeros(xyz.shape[:2], dtype=bool)
+    similarity = np.full(present.shape, np.nan)
     for n, one in enumerate(evidence):
         count = min(len(one.neighbor_lat), num_neighbors)
         xyz[n, :count] = to_xyz(one.neighbor_lat[:count], one.neighbor_lng[:count])
         present[n, :count] = True
+        if one.neighbor_similarity is not None:
+            similarity[n, :count] = one.neighbor_similarity[:count]
         if len(one.guess_lat):
             xyz[n, -1], present[n, -1] = to_xyz(one.guess_lat[0], one.guess_lng[0]), True
-    return Cases(truth, xyz, present)
+    return Cases(truth, xyz, present, similarity)
 
 
 def scatter(points: Floats, shares: Mapping[float, float], rng: np.random.Generator) -> Floats:
@@ -95,17 +109,14 @@ def scatter(points: Floats, shares: Mapping[float, float], rng: np.random.Genera
     """
     scale_km = rng.choice(list(shares), size=len(points), p=np.array(list(shares.values())))
     chord = np.sqrt(chord2_holding(rng.uniform(size=len(points)), scale_km)) / EARTH_RADIUS_KM
-    angle = 2 * np.arcsin(np.minimum(chord / 2, 1))
-    turn = rng.uniform(0, 2 * np.pi, len(points))
-    here = np.stack([np.cos(angle), np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn)], axis=-1)
-    return np.asarray(np.einsum("gij,gj->gi", _frame(points), here))
+    return _away(points, 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1)), rng)
 
 
 def simulate(cases: Cases, points: Floats, size: int, rng: np.random.Generator) -> Cases:
     """Draw cases.
 
     Args:
-        cases: Real ones, N of them.
+        cases: Real ones, N of them; their similarities are not kept.
         points: Where photos are taken, unit vectors, shape (G, 3).
         size: Cases drawn S.
         rng: Randomness.
@@ -131,7 +142,56 @@ def simulate(cases: Cases, points: Floats, size: int, rng: np.random.Generator) 
     angle = rng.uniform(0, 2 * np.pi, (size, int(group.max()) + 1))
     turn = np.take_along_axis(angle, group[row], axis=1)
     xyz = _carry(cases.xyz[row], old_center, moved, turn)
-    return Cases(truth, xyz, cases.present[row])
+    return Cases(truth, xyz, cases.present[row], np.full(turn.shape, np.nan))
+
+
+def imagine(points: Floats, num_neighbors: int, size: int, rng: np.random.Generator) -> Cases:
+    """Draw cases from a noise model that was fitted on nothing: for a first training, before `simulate`.
+
+    Some neighbors lie around the truth, at distances of an order that differs from case to case; the others
+    lie in groups elsewhere. A guess, mostly there, is near the truth, in one of the groups, or alone.
+
+    Args:
+        points: Where photos are taken, unit vectors, shape (G, 3).
+        num_neighbors: Neighbors of each case, E - 1.
+        size: Cases drawn S.
+        rng: Randomness.
+
+    Returns:
+        The cases.
+    """
+    num_places = num_neighbors + 1
+    truth = points[rng.integers(len(points), size=size)]
+    right = rng.uniform(size=(size, num_places)) < rng.beta(0.5, 0.9, size=(size, 1))
+    group = 1 + _seats(size, num_places, rng)
+    group[right] = 0
+    far_km = np.exp(rng.uniform(np.log(NEAR_KM), np.log(MAX_KM), size=(size, NUM_GROUPS)))
+    center = np.empty((size, 1 + NUM_GROUPS, 3))
+    center[:, 0] = truth
+    for number in range(NUM_GROUPS):
+        center[:, 1 + number] = _at_distance(truth, points, np.cos(far_km[:, number] / EARTH_RADIUS_KM), rng)
+    order = rng.uniform(np.log(0.02), np.log(500.0), size=(size, 1 + NUM_GROUPS))
+    spread_km = np.exp(np.take_along_axis(order, group, axis=1) + rng.standard_normal(group.shape))
+    xyz = _away(np.take_along_axis(center, group[..., None], axis=1), spread_km, rng)
+    present = np.ones(group.shape, dtype=bool)
+    present[:, -1] = rng.uniform(size=size) > 0.1
+    return Cases(truth, xyz, present, np.full(present.shape, np.nan))
+
+
+def _seats(size: int, num_places: int, rng: np.random.Generator) -> Ints:
+    """Groups 0..NUM_GROUPS - 1 of all places, of very different sizes, shape (S, E)."""
+    share = rng.gamma(0.4, size=(size, NUM_GROUPS)) + 1e-9
+    edges = np.cumsum(share / share.sum(axis=1, keepdims=True), axis=1)
+    seat = (rng.uniform(size=(size, num_places, 1)) > edges[:, None, :-1]).sum(axis=2)
+    return np.asarray(seat)
+
+
+def _away(center: Floats, distance_km: Floats, rng: np.random.Generator) -> Floats:
+    """Places at distances from centers, in any direction, shape (..., 3)."""
+    angle = np.minimum(distance_km / EARTH_RADIUS_KM, np.pi)
+    turn = rng.uniform(0, 2 * np.pi, angle.shape)
+    here = np.stack([np.cos(angle), np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn)], axis=-1)
+    return np.asarray(np.einsum("...ij,...j->...i", _frame(center), here))
 
 
 def _groups(truth: Floats, xyz: Floats, present: NDArray[np.bool_]) -> Ints:
