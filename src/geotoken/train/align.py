@@ -20,11 +20,9 @@ from geotoken.errors import ConfigError, InputError
 from geotoken.features import FeatureStore
 from geotoken.geo import EARTH_RADIUS_KM, haversine_km, to_xyz
 from geotoken.metrics import accuracy
-from geotoken.train.decoder import owner_hash
 from geotoken.train.draws import Draws
 from geotoken.train.losses import gather, process_number, symmetric_info_nce
-from geotoken.train.splits import VALIDATION, training_rows
-from geotoken.train.store_cases import owner_codes
+from geotoken.train.splits import held_out, known_rows, owner_codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -139,17 +137,14 @@ class AlignStage:
         self.store = store
         self.texts = texts
         self.config = config
-        rows = training_rows(store)
-        if VALIDATION in store.splits:
-            self.train_rows, held_out = rows, store.rows_of(VALIDATION)
-        else:
-            is_held_out = owner_hash(owner_codes(store, rows)) < config.validation_share
-            self.train_rows, held_out = rows[~is_held_out], rows[is_held_out]
-        self.validation_rows = spaced(held_out, config.validation_rows)
+        rows = known_rows(store)
+        unseen = held_out(store, rows, owner_codes(store, rows), config.validation_share)
+        self.train_rows = rows[~unseen]
+        self.validation_rows = spaced(rows[unseen], config.validation_rows)
         """Rows of the store to validate with, shape (V,); those trained on are `train_rows`, shape (N,)."""
         if len(self.train_rows) < 2 or len(self.validation_rows) < 2:
             raise InputError(
-                f"{len(self.train_rows)} photos are to train on and {len(held_out)} to validate with; both "
+                f"{len(self.train_rows)} photos are to train on and {unseen.sum()} to validate with; both "
                 f"need two: set validation_share, now {config.validation_share:g}, in [align] of a --config "
                 "file, or give photos of more owners, or some the split val"
             )

@@ -199,8 +199,7 @@ def train_decoder(
     """
     store, settings = opened.store, opened.settings
     cases = StoreCases(store, lists, settings.model, alignment=opened.alignment)
-    has_split = VALIDATION in store.splits
-    held_out = np.isin(np.arange(len(cases)), cases.rows_of(VALIDATION)) if has_split else None
+    held_out = cases.held_out(settings.decoder.validation_share)
     torch.manual_seed(settings.loop.seed)
     network = GeoTokenModel(settings.model)
     stage = DecoderStage(network, cases, settings.decoder, settings.dropout, held_out=held_out)
@@ -226,7 +225,7 @@ def train_decoder(
         store=sources.store,
         num_train=stage.num_rows,
         num_validation=len(stage.validation_rows),
-        has_split=has_split,
+        has_split=VALIDATION in store.splits,
     )
     return outcome, publish(trained, sources.out, model=sources.model, backbone=sources.backbone)
 
