@@ -85,7 +85,7 @@ def owner_codes(store: FeatureStore, rows: Ints) -> Ints:
     codes = np.empty(len(rows), dtype=np.int64)
     known: dict[str, int] = {}
     for start in range(0, len(rows), BLOCK_ROWS):
-        owners = store.table(rows[start : start + BLOCK_ROWS])["owner"]
+        owners = store.table(rows[start : start + BLOCK_ROWS], ("owner",))["owner"]
         codes[start : start + BLOCK_ROWS] = [
             -1 if owner is None else known.setdefault(owner, len(known)) for owner in owners
         ]
