@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 
 from geotoken.alignment import AlignmentConfig
-from geotoken.alignment.config import FORMAT_VERSION, KIND
+from geotoken.alignment.config import FORMAT_VERSION, GEOCLIP_SCALES, KIND
 from geotoken.alignment.names import describe_places
 from geotoken.alignment.network import AlignmentNetwork, save_alignment
 from geotoken.alignment.network.network import MAX_SCALE
@@ -40,7 +40,7 @@ TRAINED: Final = "trained"
 
 _GEOCLIP_SIZE: Final = {
     "dim": 512,
-    "scales": (1.0, 16.0, 256.0),
+    "scales": GEOCLIP_SCALES,
     "num_frequencies": 256,
     "width": 1024,
     "num_hidden": 3,
