@@ -25,7 +25,7 @@ from geotoken.features import FeatureStore
 from geotoken.manifest import read_manifest
 from geotoken.train.align import AlignConfig, AlignStage, TextInputs
 from geotoken.train.checkpoint import training_folder
-from geotoken.train.config import LoopConfig, read_sections, resolve
+from geotoken.train.config import LoopConfig, read_layers, resolve
 from geotoken.train.draws import Draws, rows_at
 from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.losses import process_number
@@ -114,8 +114,7 @@ def read_settings(
         InputError: The store has no such vectors.
     """
     kinds = {"network": AlignmentConfig, "align": AlignConfig, "loop": LoopConfig}
-    sections = read_sections(config, kinds) if config is not None else {}
-    layers = {name: (sections.get(name, {}), (flags or {}).get(name, {})) for name in kinds}
+    layers = read_layers(config, flags, kinds, {"loop": LOOP_DEFAULTS})
     align = resolve(AlignConfig, *layers["align"])
     if align.modality not in store.dims:
         raise InputError(
@@ -131,7 +130,7 @@ def read_settings(
     return AlignSettings(
         network=resolve(AlignmentConfig, *layers["network"], known),
         align=align,
-        loop=resolve(LoopConfig, LOOP_DEFAULTS, *layers["loop"]),
+        loop=resolve(LoopConfig, *layers["loop"]),
     )
 
 

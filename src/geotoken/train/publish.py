@@ -18,6 +18,7 @@ from geotoken.backbones.load import ENCODER_NAME, find_backbone, weight_files
 from geotoken.errors import ArtifactError, InputError
 from geotoken.files import replacing_folder
 from geotoken.model.network import GeoTokenModel, export_onnx, save_network
+from geotoken.train.config import save_sections
 from geotoken.train.log import LOG_FILE
 from geotoken.train.loop import Outcome
 from geotoken.train.settings import DecoderSettings
@@ -166,7 +167,7 @@ def _write_parts(
     inner.mkdir()
     save_network(trained.network, inner)
     export_onnx(trained.network, inner)
-    trained.settings.save(folder / SETTINGS_FILE)
+    save_sections(folder / SETTINGS_FILE, trained.settings)
     shutil.copyfile(trained.folder / LOG_FILE, folder / HISTORY_FILE)
     (folder / CARD_NAME).write_text(_card(trained, name, encoder), encoding="utf-8")
     save_artifact(folder, name=name, scheme=trained.settings.model.scheme, head="transformer")

@@ -22,6 +22,7 @@ from geotoken.manifest import MANIFEST_NAME
 from geotoken.model.network import GeoTokenModel
 from geotoken.train.align_run import check_held_out
 from geotoken.train.checkpoint import training_folder
+from geotoken.train.config import flat_sections, save_sections
 from geotoken.train.decoder import DecoderStage
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
@@ -207,8 +208,8 @@ def train_decoder(
     described = sources.work / "settings.toml"
     if _is_first() and not (resume and described.exists()):  # others than those of the run are refused below
         sources.work.mkdir(parents=True, exist_ok=True)
-        settings.save(described)
-    same = {**settings.flat(), "neighbor lists": _fingerprint(lists.folder)}
+        save_sections(described, settings)
+    same = {**flat_sections(settings), "neighbor lists": _fingerprint(lists.folder)}
     if sources.align is not None:
         same["alignment"] = _fingerprint(sources.align)
     outcome = fit(stage, settings.loop, sources.work, resume=resume, settings=same, on_step=on_step)

@@ -23,6 +23,7 @@ from geotoken.model.network import GeoTokenModel, TorchModel
 from geotoken.protocol import TokenModel
 from geotoken.reward.network import RewardNetwork
 from geotoken.train.checkpoint import training_folder
+from geotoken.train.config import flat_sections, save_sections
 from geotoken.train.decoder import DecoderStage
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
@@ -195,7 +196,7 @@ def find_candidates(
         network = GeoTokenModel(decoder.model)
         stage = DecoderStage(network, cases, decoder.decoder, decoder.dropout, held_out=fold == number)
         run = folder / f"fold-{number}"
-        settings = {**decoder.flat(), "fold": f"{number} of {folds.num_folds}"}
+        settings = {**flat_sections(decoder), "fold": f"{number} of {folds.num_folds}"}
         outcome = fit(stage, loop, run / "run", resume=resume, settings=settings)
         if outcome.interrupted:
             return outcome
@@ -271,8 +272,8 @@ def fit_reward(
     check_new(run, resume=resume)
     if not (resume and described.exists()):  # others than those of the run are refused below
         folder.mkdir(parents=True, exist_ok=True)
-        settings.save(described)
-    outcome = fit(stage, settings.loop, run, resume=resume, settings=settings.flat(), on_step=on_step)
+        save_sections(described, settings)
+    outcome = fit(stage, settings.loop, run, resume=resume, settings=flat_sections(settings), on_step=on_step)
     return outcome, stage
 
 
