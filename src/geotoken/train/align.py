@@ -20,6 +20,7 @@ from geotoken.errors import ConfigError, InputError
 from geotoken.features import FeatureStore
 from geotoken.geo import EARTH_RADIUS_KM, haversine_km, to_xyz
 from geotoken.metrics import accuracy
+from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
 from geotoken.train.losses import gather, process_number, symmetric_info_nce
 from geotoken.train.splits import held_out, known_rows, owner_codes
@@ -60,9 +61,7 @@ class AlignConfig:
     """Places of training photos among which a validation looks for the photos' places, at most, >= 1."""
 
     def __post_init__(self) -> None:
-        for name, least in (("queue_size", 0), ("validation_rows", 2), ("gallery_rows", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
+        check_least(self, queue_size=0, validation_rows=2, gallery_rows=1)
         for name in ("false_negative_km", "jitter_m"):
             if not 0 <= getattr(self, name) < 20_000:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more, less than 20,000")

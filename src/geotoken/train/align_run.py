@@ -316,7 +316,7 @@ def plan(stage: AlignStage, settings: AlignSettings) -> AlignPlan:
         num_validation_rows=len(stage.validation_rows),
         num_texts=0 if stage.texts is None else int(stage.texts.codes.max()) + 1,
         num_parameters=parts,
-        num_steps=loop.steps or math.ceil(loop.epochs * stage.num_rows / size),
+        num_steps=loop.num_steps(stage.num_rows),
         flops_per_step=float(counter.get_total_flops()),
         state_bytes=_STATE_BYTES * sum(parts.values()),
         seconds_per_step=seconds[len(seconds) // 2],

@@ -24,22 +24,6 @@ PRECISIONS: Final = ("32-true", "bf16-mixed")
 ACCELERATORS: Final = ("auto", "cpu", "gpu")
 """Where to train; auto: a GPU if there is one."""
 
-_LEAST: Final = {
-    "epochs": 1,
-    "steps": 0,
-    "batch_size": 1,
-    "micro_batch": 0,
-    "learning_rate": 0.0,
-    "weight_decay": 0.0,
-    "warmup_steps": 0,
-    "clip_norm": 0.0,
-    "patience": 0,
-    "validate_every": 0,
-    "save_every": 0,
-    "log_every": 1,
-    "seed": 0,
-}
-
 Settings = TypeVar("Settings")
 
 
@@ -90,9 +74,21 @@ class LoopConfig:
     """Where to train: auto, cpu or gpu; one device a process."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
+        check_least(
+            self,
+            epochs=1,
+            steps=0,
+            batch_size=1,
+            micro_batch=0,
+            weight_decay=0.0,
+            warmup_steps=0,
+            clip_norm=0.0,
+            patience=0,
+            validate_every=0,
+            save_every=0,
+            log_every=1,
+            seed=0,
+        )
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0")
         if not 0 < self.decay <= 1:
@@ -103,6 +99,32 @@ class LoopConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+
+    def num_steps(self, num_rows: int) -> int:
+        """Steps of the optimizer, unless training stops early.
+
+        Args:
+            num_rows: Training rows.
+
+        Returns:
+            `steps`, or as many as the epochs take.
+        """
+        return self.steps or -(-self.epochs * num_rows // self.batch_size)
+
+
+def check_least(settings: Any, **least: float) -> None:
+    """Refuse values that are too small, or not a number.
+
+    Args:
+        settings: The dataclass instance.
+        least: The least value of each field, by name.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for name, value in least.items():
+        if not getattr(settings, name) >= value:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; give at least {value}")
 
 
 def read_sections(path: Path, allowed: Mapping[str, type]) -> dict[str, dict[str, Any]]:

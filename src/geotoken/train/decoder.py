@@ -18,6 +18,7 @@ from geotoken.metrics import accuracy, distance_to_truth_km
 from geotoken.model.batch import EvidenceBatch, Singles
 from geotoken.model.network import GeoTokenModel
 from geotoken.train.cases import Cases, Floats, Ints
+from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig, drop_evidence
 from geotoken.train.splits import Bools, owner_hash
@@ -63,11 +64,7 @@ class DecoderConfig:
             )
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share is {self.validation_share}; give more than 0, less than 1")
-        if self.validation_rows < 1 or self.greedy_rows < 0:
-            raise ConfigError(
-                f"validation_rows and greedy_rows are {self.validation_rows} and {self.greedy_rows}; "
-                "give at least 1 and 0"
-            )
+        check_least(self, validation_rows=1, greedy_rows=0)
 
 
 class DecoderStage:

@@ -17,6 +17,7 @@ from geotoken.errors import ConfigError, InputError
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.reward import RewardBatch, describe
 from geotoken.reward.network import RewardNetwork
+from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
 from geotoken.train.reward_cases import RewardCases
 from geotoken.train.splits import owner_order
@@ -49,8 +50,7 @@ class RewardTraining:
     def __post_init__(self) -> None:
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share is {self.validation_share}; give more than 0, less than 1")
-        if self.num_candidates < 2:
-            raise ConfigError(f"num_candidates is {self.num_candidates}; give at least 2")
+        check_least(self, num_candidates=2)
         if not (self.ranking_weight >= 0 and self.ranking_temperature > 0):
             raise ConfigError(
                 f"ranking_weight and ranking_temperature are {self.ranking_weight} and "
