@@ -193,22 +193,19 @@ class AlignStage:
         assert isinstance(module, AlignmentNetwork)
         device = next(module.parameters()).device
         rows = self.validation_rows
-        losses, weights = [], []
+        losses, weights, photo_parts, place_parts = [], [], [], []
         bounds = [*range(0, len(rows) - 1, COMPARED_TOGETHER), len(rows)]
         for start, stop in pairwise(bounds):
             part, nothing = rows[start:stop], np.empty((0, 2))
             found = self._forward(module, part, nothing, device)
             losses.append(self._compare(found, part, part, queue=nothing, alone=True)[0].item())
             weights.append(len(part))
+            photo_parts.append(found["image_location"])
+            place_parts.append(found["places"])
+        photos = torch.cat(photo_parts)
         lat, lng = self.store.lat[rows], self.store.lng[rows]
         gallery = spaced(self.train_rows, self.config.gallery_rows)
-        photos = torch.cat(
-            [
-                module.project(self._vectors(part, device))["location"]
-                for part in np.array_split(rows, -(-len(rows) // _PLACES_TOGETHER))
-            ]
-        )
-        ranks = self._ranks(photos, self._embed(module, rows, device), lat, lng)
+        ranks = self._ranks(photos, torch.cat(place_parts), lat, lng)
         best = (photos @ self._embed(module, gallery, device).T).argmax(dim=1).cpu().numpy()
         error_km = haversine_km(lat, lng, self.store.lat[gallery[best]], self.store.lng[gallery[best]])
         figures = {"loss": float(np.average(losses, weights=weights)), "median_rank": float(np.median(ranks))}

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,9 +46,6 @@ _GEOCLIP_SIZE: Final = {
 }
 _TIMED_STEPS: Final = 3
 _STATE_BYTES: Final = 16  # of a weight, its gradient, and two means that AdamW keeps
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +138,7 @@ def prepare(
     geoclip: str | Path | None = None,
     text_encoder: str | None = None,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[AlignStage, AlignSettings]:
     """Make everything ready for training: settings, texts, the network with its first weights.
 
@@ -154,7 +150,7 @@ def prepare(
             temperature are what training begins with. Random when None.
         text_encoder: Folder or hub id of a frozen text encoder; words are learnt from the store when None.
         offline: Whether nothing may be downloaded.
-        progress: See `Progress`.
+        progress: Called with (places named, places in all); then so of texts that are encoded.
 
     Returns:
         The stage and the settings.
@@ -169,15 +165,12 @@ def prepare(
     settings = read_settings(store, config, flags=flags, with_geoclip=geoclip is not None)
     texts = None
     if settings.network.has_text:
-        told = describe_places(
-            store.lat, store.lng, settings.network.text, progress=_named(progress, "Naming places")
-        )
+        told = describe_places(store.lat, store.lng, settings.network.text, progress=progress)
         vectors = None
         if text_encoder is not None:
             from geotoken.train.texts import encode_texts
 
-            shown = _named(progress, "Encoding texts")
-            vectors = encode_texts(text_encoder, told.texts, offline=offline, progress=shown)
+            vectors = encode_texts(text_encoder, told.texts, offline=offline, progress=progress)
             folder = Path(text_encoder)
             name = folder.resolve().name if folder.is_dir() else text_encoder
             network_config = dataclasses.replace(
@@ -330,7 +323,3 @@ def _begin_with_geoclip(network: AlignmentNetwork, package: Path) -> None:
     network.location_encoder.load_state_dict(parts.location_encoder.state_dict())
     with torch.no_grad():
         network.log_scales["location"].fill_(math.log(min(parts.logit_scale, MAX_SCALE)))
-
-
-def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else partial(progress, what)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from geotoken.alignment import Alignment
@@ -106,8 +105,7 @@ def open_sources(
             raise ArtifactError(f"there is no alignment {sources.align}; make it: geotoken train align ...")
         alignment = Alignment.load(sources.align)
         alignment.check_encoder(store.encoders["image"], store.dims["image"])
-        projected = alignment.project(np.ones((1, store.dims["image"]), dtype=np.float32))
-        modalities += [(name, vectors.shape[1]) for name, vectors in projected.items()]
+        modalities += alignment.config.modalities.items()
     settings = DecoderSettings.resolve(path, flags, tuple(modalities))
     if sources.align is not None:
         check_held_out(sources.align, store, settings.decoder.validation_share)
