@@ -33,6 +33,7 @@ from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km, to_xyz
 from geotoken.metrics import accuracy
 from geotoken.pipeline import EPSILON, Locator
+from geotoken.reward import evidence_places
 from geotoken.selection import select
 from geotoken.selection.mbr import ExpectedUtility
 
@@ -144,10 +145,7 @@ def measure(locator: Locator, whole: Evidence, lat: float, lng: float) -> np.nda
             spread_rows, worth = model.rows, ExpectedUtility(spread, locator.utility)
         if setting.decoder == "posterior":
             candidates = decode(locator.model, memory, DecodingOptions(decoder="greedy"))[0]
-            points = tuple(
-                np.concatenate([getattr(evidence, f"{kind}_{axis}") for kind in ("neighbor", "guess")])
-                for axis in ("lat", "lng")
-            )
+            points = evidence_places(evidence)
             best = select("mbr", candidates, spread, utility=locator.utility, extra=points)
             error_km = float(haversine_km(best.lat, best.lng, lat, lng))
             found.append([np.nan, np.nan, error_km, np.nan, spread_rows])

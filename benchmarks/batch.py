@@ -22,7 +22,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from common import provenance, write_json
+from common import memory_bytes, provenance, write_json
 from geotoken.cli.batch import choose_workers
 from geotoken.decoding import decode, posterior, score_prefixes
 from geotoken.images.read import find_images, read
@@ -74,7 +74,7 @@ def measure_batch(photos: list[Path], num_photos: int, workers: int | None, mode
                     file.seek(num_bytes)
                     new = file.read()
                 num_bytes, num_rows = num_bytes + len(new), num_rows + new.count(b"\n")
-            memory = [_resident_mb(one) for one in _tree(process.pid)]
+            memory = [memory_bytes(pid=one) / 2**20 for one in _tree(process.pid)]
             if memory:
                 seconds = round(time.perf_counter() - start, 1)
                 seen.append([seconds, max(num_rows - 1, 0), round(memory[0]), round(sum(memory))])
@@ -140,14 +140,6 @@ def _tree(pid: int) -> list[int]:
     except OSError:
         return []
     return [pid, *(found for group in children for child in group for found in _tree(int(child)))]
-
-
-def _resident_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
 
 
 if __name__ == "__main__":
