@@ -29,8 +29,8 @@ def cases(tmp_path_factory, tiny_mixture):
     )
 
 
-def make_stage(cases, seed=0, **training):
-    torch.manual_seed(seed)
+def make_stage(cases, **training):
+    torch.manual_seed(0)
     return RewardStage(RewardNetwork(NETWORK), cases, RewardTraining(**training))
 
 

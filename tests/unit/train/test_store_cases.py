@@ -53,7 +53,7 @@ def units(store, rows):
     return image / np.linalg.norm(image, axis=1, keepdims=True)
 
 
-def by_search(store, gallery, store_row, num_neighbors):
+def by_search(store, gallery, store_row):
     """Evidence of one photo as it would be gathered for it alone."""
     image = units(store, np.array([store_row]))
     table = store.table(np.array([store_row]))
@@ -78,7 +78,7 @@ def test_evidence_is_that_of_single_photos(made, cases):
     rows = np.array([200, 3, 3, *range(70, 100)])
     batch = cases.evidence(rows, None)
     rows_of_store = np.setdiff1d(np.arange(len(store)), store.rows_of("test"))[rows]
-    evidence = [by_search(store, gallery, row, CONFIG.num_neighbors) for row in rows_of_store]
+    evidence = [by_search(store, gallery, row) for row in rows_of_store]
     expected = collate(evidence, CONFIG).arrays()
     found = batch.arrays()
     assert found.keys() == expected.keys()

@@ -7,8 +7,8 @@ from geotoken.model import collate
 from geotoken.model.network import GeoTokenModel
 
 
-def random_network(config, seed=0):
-    torch.manual_seed(seed)
+def random_network(config):
+    torch.manual_seed(0)
     network = GeoTokenModel(config)
     with torch.no_grad():
         for parameter in network.parameters():
