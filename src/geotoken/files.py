@@ -146,37 +146,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         yield beside
         for path in (*beside.rglob("*"), beside):
             sync(path)
-        put_in_place(beside, folder)
+        _put_in_place(beside, folder)
         sync(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a finished folder to its place; on Linux an old one is there until the new one is.
-
-    Elsewhere no folder can be renamed onto another: an old one is moved aside first, and back if that fails.
-
-    Args:
-        temporary: The finished folder, in the same parent; holds the old one afterwards, or is gone.
-        folder: Its place.
-
-    Raises:
-        OSError: It cannot be renamed; the old one is in place then.
-    """
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    if _exchange(temporary, folder):
-        return
-    old = temporary.with_name(temporary.name + "-old")
-    folder.rename(old)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -258,6 +231,26 @@ def sync(path: Path) -> None:
     except OSError:
         if not is_folder:  # Windows and some network drives refuse it for folders
             raise
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a finished folder to its place; on Linux an old one is there until the new one is.
+
+    Elsewhere no folder can be renamed onto another: an old one is moved aside first, and back if that fails.
+    """
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    if _exchange(temporary, folder):
+        return
+    old = temporary.with_name(temporary.name + "-old")
+    folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchange(a: Path, b: Path) -> bool:

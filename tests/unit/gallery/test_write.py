@@ -122,7 +122,7 @@ def test_nothing_but_a_gallery_is_ever_overwritten(tmp_path):
 
 def test_all_files_are_on_the_disk_before_they_take_the_place_of_others(tmp_path, monkeypatch):
     synced, swaps = set(), []
-    fsync, swap = os.fsync, files.put_in_place
+    fsync, swap = os.fsync, files._put_in_place
 
     def remember(fd):
         synced.add(os.fstat(fd).st_ino)
@@ -135,7 +135,7 @@ def test_all_files_are_on_the_disk_before_they_take_the_place_of_others(tmp_path
         swaps.append(folder)
 
     monkeypatch.setattr(os, "fsync", remember)
-    monkeypatch.setattr(files, "put_in_place", check)
+    monkeypatch.setattr(files, "_put_in_place", check)
     table = GalleryTable.from_rows([{"id": "a", "lat": 1.0, "lng": 2.0}])
     pieces = [(np.ones((1, 4), dtype=np.float32) / 2, table)]
     for kind in ("exact", "hnsw"):
