@@ -237,6 +237,9 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     """Rename a finished folder to its place; on Linux an old one is there until the new one is.
 
     Elsewhere no folder can be renamed onto another: an old one is moved aside first, and back if that fails.
+
+    Raises:
+        OSError: It cannot be renamed; the old one is in place then.
     """
     if not folder.exists():
         temporary.rename(folder)
