@@ -74,7 +74,7 @@ def measure_batch(photos: list[Path], num_photos: int, workers: int | None, mode
                     file.seek(num_bytes)
                     new = file.read()
                 num_bytes, num_rows = num_bytes + len(new), num_rows + new.count(b"\n")
-            memory = [memory_bytes(pid=one) / 2**20 for one in _tree(process.pid)]
+            memory = [_resident_mb(one) for one in _tree(process.pid)]
             if memory:
                 seconds = round(time.perf_counter() - start, 1)
                 seen.append([seconds, max(num_rows - 1, 0), round(memory[0]), round(sum(memory))])
@@ -140,6 +140,10 @@ def _tree(pid: int) -> list[int]:
     except OSError:
         return []
     return [pid, *(found for group in children for child in group for found in _tree(int(child)))]
+
+
+def _resident_mb(pid: int) -> float:
+    return memory_bytes(pid=pid) / 2**20
 
 
 if __name__ == "__main__":

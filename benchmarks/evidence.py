@@ -36,7 +36,8 @@ from geotoken.evaluate.run import REGION_LEVEL, leaf_nll
 from geotoken.evaluate.summary import fill_errors
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
 from geotoken.metrics import THRESHOLDS_KM, covered
-from geotoken.mixture import MixtureConfig, MixtureModel, Ranked, WorldPrior
+from geotoken.mixture import MixtureConfig, MixtureModel, Ranked
+from geotoken.prior import WorldPrior
 from geotoken.selection.mbr import maximize
 from geotoken.selection.utility import parse_utility
 

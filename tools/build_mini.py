@@ -33,7 +33,8 @@ from geotoken.evaluate.evidence_table import EvidenceTable, load_evidence_table
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz
-from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, Ranked, WorldPrior
+from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, Ranked
+from geotoken.prior import WorldPrior
 from geotoken.tokens import TokenScheme
 
 SCALES = fit.Scales(sharp_km=(0.1, 0.6, 4.0, 25.0), broad_km=(100.0, 400.0, 1500.0))

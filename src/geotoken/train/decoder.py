@@ -16,7 +16,9 @@ from geotoken import cells
 from geotoken.errors import ConfigError, InputError
 from geotoken.metrics import accuracy, distance_to_truth_km
 from geotoken.model.batch import EvidenceBatch, Singles
+from geotoken.model.config import ModelConfig
 from geotoken.model.network import GeoTokenModel
+from geotoken.prior import WorldPrior
 from geotoken.train.cases import Cases, Floats, Ints
 from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
@@ -206,6 +208,23 @@ class _Prepared:
     batch: EvidenceBatch
     tokens: Ints
     targets: Singles
+
+
+def new_network(config: ModelConfig, lat: Floats, lng: Floats) -> GeoTokenModel:
+    """A network with random weights.
+
+    Args:
+        config: Its shape and switches.
+        lat: Latitude in degrees of photos that it may know, shape (N,): their places make the world prior, if
+            the configuration asks for one.
+        lng: Their longitude in degrees, shape (N,).
+
+    Returns:
+        The network.
+    """
+    if not config.world_prior:
+        return GeoTokenModel(config)
+    return GeoTokenModel(config, WorldPrior.from_points(lat, lng))
 
 
 def to_tensors(batch: EvidenceBatch, device: torch.device) -> dict[str, Tensor]:

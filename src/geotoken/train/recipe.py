@@ -18,11 +18,10 @@ from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
-from geotoken.model.network import GeoTokenModel
 from geotoken.train.align_run import check_held_out
 from geotoken.train.checkpoint import training_folder
 from geotoken.train.config import flat_sections, save_sections
-from geotoken.train.decoder import DecoderStage
+from geotoken.train.decoder import DecoderStage, new_network
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import prepare_neighbors
@@ -200,7 +199,8 @@ def train_decoder(
     cases = StoreCases(store, lists, settings.model, alignment=opened.alignment)
     held_out = cases.held_out(settings.decoder.validation_share)
     torch.manual_seed(settings.loop.seed)
-    network = GeoTokenModel(settings.model)
+    known = lists.gallery_rows
+    network = new_network(settings.model, store.lat[known], store.lng[known])
     stage = DecoderStage(network, cases, settings.decoder, settings.dropout, held_out=held_out)
     check_new(sources.work, resume=resume)
     described = sources.work / "settings.toml"

@@ -19,12 +19,12 @@ from geotoken.errors import InputError
 from geotoken.features import FeatureStore
 from geotoken.manifest import MANIFEST_NAME
 from geotoken.model.config import ModelConfig
-from geotoken.model.network import GeoTokenModel, TorchModel
+from geotoken.model.network import TorchModel
 from geotoken.protocol import TokenModel
 from geotoken.reward.network import RewardNetwork
 from geotoken.train.checkpoint import training_folder
 from geotoken.train.config import flat_sections, save_sections
-from geotoken.train.decoder import DecoderStage
+from geotoken.train.decoder import DecoderStage, new_network
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
@@ -193,7 +193,7 @@ def find_candidates(
     loop = replace(decoder.loop, steps=folds.steps or decoder.loop.steps)
     for number in range(folds.num_folds):
         torch.manual_seed(loop.seed)
-        network = GeoTokenModel(decoder.model)
+        network = new_network(decoder.model, cases.lat[fold != number], cases.lng[fold != number])
         stage = DecoderStage(network, cases, decoder.decoder, decoder.dropout, held_out=fold == number)
         run = folder / f"fold-{number}"
         settings = {**flat_sections(decoder), "fold": f"{number} of {folds.num_folds}"}

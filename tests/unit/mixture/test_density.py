@@ -3,8 +3,8 @@ import pytest
 
 from geotoken import cells
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
+from geotoken.kernels import chord2_km2, falloff, peak_density
 from geotoken.mixture.density import PhotoDensity
-from geotoken.mixture.kernels import chord2_km2, falloff, peak_density
 from geotoken.mixture.weights import weigh
 
 

@@ -26,6 +26,7 @@ from geotoken.model.runtime import (
     CONFIG_FILE,
     DECODER_FILE,
     ENCODER_FILE,
+    PRIOR_FILE,
     OnnxModel,
     memory_names,
     past_names,
@@ -46,6 +47,7 @@ _STEP_AXES: Final = {
     "match": {0: "rows", 1: "items"},
     "offset": {0: "rows", 1: "items"},
     "orientation": {0: "rows"},
+    "world": {0: "rows"},
     "nodes": {0: "rows", 1: "past"},
     "absent": {0: "past"},
     "mask": {0: "photos", 3: "positions"},
@@ -71,6 +73,8 @@ def export_onnx(network: GeoTokenModel, folder: Path) -> float:
 
     def write(scratch: Path) -> None:
         network.config.save(scratch / CONFIG_FILE)
+        if network.world is not None:
+            network.world.prior.save(scratch / PRIOR_FILE)
         _export_encoder(network, scratch / ENCODER_FILE)
         _export_decoder(network, scratch / DECODER_FILE)
 
@@ -117,8 +121,8 @@ def write_proven(
                     f"the exported graphs differ from PyTorch by {difference:.1e}, more than {tolerance}; "
                     "nothing was written; report it with the versions of torch and onnxruntime"
                 )
-            for file in scratch.iterdir():
-                os.replace(file, folder / file.name)
+            for file in sorted(one.name for one in scratch.iterdir()):
+                os.replace(scratch / file, folder / file)
     finally:
         network.train(training)
     return difference
@@ -279,6 +283,7 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
         "match": torch.ones(num_rows, num_items, dtype=torch.bool),
         "offset": torch.rand(num_rows, num_items, 2),
         "orientation": torch.arange(num_rows) % 4,
+        "world": torch.randn(num_rows, config.vocabulary_size),
         "nodes": torch.arange(num_rows * num_past).view(num_rows, num_past),
         "absent": torch.zeros(num_past),
         **dict(zip(names, (*memory.keys, *memory.values, memory.mask, *items), strict=True)),
