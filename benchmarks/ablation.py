@@ -37,6 +37,7 @@ from geotoken.geo import haversine_km, to_xyz
 from geotoken.metrics import accuracy
 from geotoken.mixture import MixtureModel
 from geotoken.pipeline import EPSILON
+from geotoken.reward import evidence_places
 from geotoken.selection import Utility, select, weighted_thresholds
 from geotoken.selection.mbr import ExpectedUtility
 
@@ -149,10 +150,7 @@ def measure(mixture: MixtureModel, utility: Utility, whole: Evidence, lat: float
             spread_rows, worth = model.rows, ExpectedUtility(spread, utility)
         if setting.decoder == "posterior":
             candidates = decode(mixture, memory, DecodingOptions(decoder="greedy"))[0]
-            points = tuple(
-                np.concatenate([getattr(evidence, f"{kind}_{axis}") for kind in ("neighbor", "guess")])
-                for axis in ("lat", "lng")
-            )
+            points = evidence_places(evidence)
             best = select("mbr", candidates, spread, utility=utility, extra=points)
             error_km = float(haversine_km(best.lat, best.lng, lat, lng))
             found.append([np.nan, np.nan, error_km, np.nan, spread_rows])

@@ -16,7 +16,6 @@ prior to the gallery. Countries weigh equally, because the gallery holds some of
 import argparse
 import shutil
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import fit_network as net
 from density_prior import density_prior
 from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
+from geotoken.backbones.geoclip_package import read_points
 from geotoken.evaluate.evidence_table import EvidenceTable, load_evidence_table
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery
@@ -77,14 +77,9 @@ class GalleryCases:
 
 
 def gps_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latitudes and longitudes of the GPS gallery in the geoclip wheel (or of the CSV inside it)."""
-    name = "geoclip/model/gps_gallery/coordinates_100K.csv"
-    if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel, wheel.open(name) as file:
-            table = np.loadtxt(file, delimiter=",", skiprows=1)
-    else:
-        table = np.loadtxt(path, delimiter=",", skiprows=1)
-    return table[:, 0], table[:, 1]
+    """Latitudes and longitudes of GeoCLIP's GPS gallery."""
+    lat, lng = read_points(path).T
+    return lat, lng
 
 
 def world_prior(path: Path) -> WorldPrior:
@@ -202,7 +197,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("evidence", type=Path, help="evidence table, Parquet")
-    parser.add_argument("gps_points", type=Path, help="geoclip wheel, or its coordinates_100K.csv")
+    parser.add_argument("gps_points", type=Path, help="geoclip wheel, or the folder it was unpacked to")
     parser.add_argument("--model", type=Path, required=True, help="model folder with encoder and gallery")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -19,6 +19,8 @@ from typing import Any
 from geotoken.artifact import load_artifact, save_artifact
 from geotoken.tokens import TokenScheme
 from world_tables import (
+    THRESHOLDS_KM,
+    result,
     world_bayes,
     world_bayes_conditions,
     world_geoclip,
@@ -27,7 +29,6 @@ from world_tables import (
 )
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 MODEL = ROOT / "src" / "geotoken" / "data" / "models" / "mini"
 PAGES = (
     ROOT / "README.md",
@@ -39,15 +40,9 @@ PAGES = (
     ROOT / "docs" / "worlds.md",
     MODEL / "MODEL_CARD.md",
 )
-THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 HALVES = ("look", "report")
 GROUPS = ("all", "seen", "unseen")
 """Groups of queries."""
-
-
-def result(name: str) -> Any:
-    """Content of one result file."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def within(metrics: dict[str, float], thresholds_km: tuple[int, ...] = THRESHOLDS_KM) -> str:
@@ -431,7 +426,6 @@ TABLES: dict[str, Callable[[], str]] = {
         known_country,
         batch,
         galleries,
-        *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
         *(decode, decode_conditions, decode_prefixes, prefix_sharing, decode_memory, decode_growth),
         *(world_bayes, world_bayes_conditions),
         *(world_geoclip, world_geoclip_decoders, world_geoclip_conditions),

@@ -104,7 +104,7 @@ def make_plan(
     flops_row, bytes_row = count_row(config)
     with torch.device("meta"):
         num_parameters = sum(one.numel() for one in GeoTokenModel(config).parameters())
-    num_steps = loop.steps or -(-loop.epochs * num_rows // loop.batch_size)
+    num_steps = loop.num_steps(num_rows)
     share = loop.batch_size // num_processes
     micro = min(loop.micro_batch or share, share)
     mixed = loop.precision != "32-true"

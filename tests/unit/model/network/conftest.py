@@ -9,8 +9,8 @@ from geotoken.model.network import GeoTokenModel
 
 @pytest.fixture
 def make_network(make_prior):
-    def random_network(config, seed=0):
-        torch.manual_seed(seed)
+    def random_network(config):
+        torch.manual_seed(0)
         network = GeoTokenModel(config, make_prior(config))
         with torch.no_grad():
             for parameter in network.parameters():
