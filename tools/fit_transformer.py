@@ -4,7 +4,9 @@ Owns the recipe: real cases, simulated ones (simulate_evidence.py), what is drop
 Needs PyTorch ([dev]). Dimension letters: B rows, E items, T tokens.
 """
 
+import argparse
 import copy
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,17 +16,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geotoken.geo import from_xyz
+from build_mini import KERNEL_SHARES, NUM_NEIGHBORS, gallery_cases, gps_points
+from density_prior import density_prior
+from geotoken.artifact import FORMAT_VERSION, KIND
+from geotoken.evaluate.evidence_table import load_evidence_table
+from geotoken.gallery import Gallery
+from geotoken.geo import from_xyz, to_xyz
+from geotoken.manifest import write_manifest
 from geotoken.model import ModelConfig
 from geotoken.model.batch import EvidenceBatch, Items, make_batch
-from geotoken.model.network import GeoTokenModel
+from geotoken.model.network import GeoTokenModel, export_onnx, load_network, save_network
 from geotoken.prior import WorldPrior
 from geotoken.train.config import LoopConfig
 from geotoken.train.decoder import DecoderConfig, DecoderStage
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig
 from geotoken.train.loop import StepReport, fit
-from simulate_evidence import Cases, imagine, scatter, simulate
+from simulate_evidence import Cases, imagine, pack, scatter, simulate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,8 +63,9 @@ FIRST = LoopConfig(
 LOOP = replace(FIRST, steps=500, learning_rate=1e-3, warmup_steps=50, validate_every=500)
 EVEN = DecoderConfig(first_weight=1.0, last_weight=1.0, greedy_rows=0)
 """All tokens count alike, so that the loss is the likelihood."""
-KERNEL_SHARES = {0.15: 0.25, 0.5: 0.2, 1.5: 0.16, 5.0: 0.15, 15.0: 0.09, 50.0: 0.06, 150.0: 0.07, 500.0: 0.02}
-"""Scales in km and their shares that spread points where photos are taken; those of the world prior."""
+MAX_LOSS = 5e-6
+"""Nats that merging four cells of the world prior may cost; it is coarser than that of the mixture."""
+OTHERS_FILE = "gallery_cases.npz"
 NUM_JUDGED = 1000
 """Imagined cases that judge the first training."""
 REAL_SHARE = 0.25
@@ -169,3 +178,59 @@ def _fit(network: GeoTokenModel, cases: Cases, num_judged: int, loop: LoopConfig
     with tempfile.TemporaryDirectory() as folder:
         fit(stage, loop, Path(folder), on_step=say)
     return network.eval()
+
+
+def gallery_cases_of(model: Path, size: int = 8000) -> Cases:
+    """Photos of a model's gallery as queries, with similarities.
+
+    Photos from Flickr are left out: benchmarks are made of those.
+    """
+    gallery = Gallery.load(model / "gallery")
+    data = gallery_cases(gallery, WorldPrior.load(model / "mixture" / "prior.npz"))
+    weight = (
+        data.weight * np.array(["flickr.com" not in str(url) for url in gallery.table.source_url])[data.row]
+    )
+    rows = np.random.default_rng(0).choice(len(weight), size, p=weight / weight.sum())
+    return pack(data.cases, data.truth, NUM_NEIGHBORS).rows(rows)
+
+
+def _say(report: StepReport) -> None:
+    if report.step % 100 == 0:
+        print(
+            f"step {report.step} of {report.num_steps}  loss {report.loss:.4f}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Train on imagined cases, or go on from there and put the transformer into a model folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("gps_points", type=Path, help="geoclip wheel, or its unpacked folder")
+    parser.add_argument("--model", type=Path, required=True, help="model folder with gallery and mixture")
+    parser.add_argument("--first", type=Path, required=True, help="folder of the training on imagined cases")
+    parser.add_argument("--evidence", type=Path, help="evidence table, to go on with")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    points = to_xyz(*gps_points(args.gps_points))
+    if args.evidence is None:
+        args.first.mkdir(parents=True)
+        network = pretrain(points, density_prior(points, KERNEL_SHARES, MAX_LOSS), say=_say)
+        save_network(network, args.first)
+        gallery_cases_of(args.model).save(args.first / OTHERS_FILE)
+        return
+    table = load_evidence_table(args.evidence, guesses=True)
+    cases = pack(table.cases, to_xyz(table.lat, table.lng), NUM_NEIGHBORS)
+    others = Cases.load(args.first / OTHERS_FILE)
+    network = fine_tune(load_network(args.first), cases, points, others=others, say=_say)
+    folder = args.model / "transformer"
+    folder.mkdir(exist_ok=True)
+    print(f"graphs at most {export_onnx(network, folder):.1e} nats from PyTorch")
+    save_network(network, folder)
+    write_manifest(args.model, kind=KIND, format_version=FORMAT_VERSION)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -63,6 +64,16 @@ class Cases:
     def rows(self, index: Ints) -> "Cases":
         """Some of the cases, by position."""
         return Cases(*(getattr(self, name)[index] for name in self.__slots__))
+
+    @classmethod
+    def load(cls, path: Path) -> "Cases":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(**{name: file[name] for name in cls.__slots__})
+
+    def save(self, path: Path) -> None:
+        """Write the cases to an .npz file."""
+        np.savez_compressed(path, **{name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def join(cls, parts: Sequence["Cases"]) -> "Cases":
