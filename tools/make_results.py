@@ -122,7 +122,7 @@ def reliability() -> str:
 
 
 def evidence() -> str:
-    """Im2GPS3k from recorded neighbors, cross-validated: rules and both forms of weights."""
+    """Im2GPS3k from recorded neighbors, cross-validated: rules, the forms of the mixture, the transformer."""
     found = result("evidence")["systems"]
     rows = [
         "| | within 1 / 25 / 200 / 750 / 2500 km | median km | NLL | coverage 50 / 90 |",
@@ -134,10 +134,14 @@ def evidence() -> str:
         ("kernel vote, five scales", found["five_scale_vote"]),
         ("linear weights", found["linear"]["1,1,1,1,1"]),
         ("**network**", found["network"][chosen]),
+        ("transformer", found["transformer"][chosen]),
+        ("network and transformer, half each", found["both"][chosen]),
         ("recorded guess alone", found["guess"]),
         ("kernel vote with the guess", found["five_scale_vote_with_guess"]),
         ("linear weights with the guess", found["linear_guess"]["1,1,1,1,1"]),
         ("**network with the guess**", found["network_guess"][chosen]),
+        ("transformer with the guess", found["transformer_guess"][chosen]),
+        ("network and transformer with the guess", found["both_guess"][chosen]),
     ):
         calibration = "| |"
         if "nll" in metrics:
@@ -149,10 +153,12 @@ def evidence() -> str:
 
 
 def evidence_vote() -> str:
-    """The network minus the vote on the same photos, with intervals, for every weighting of thresholds."""
+    """Trained models minus the vote on the same photos, with intervals, for every weighting of thresholds."""
     found = result("evidence")["systems"]
     rows = ["| weights | 1 km | 25 km | 200 km | 750 km | 2500 km |", "| --- | --- | --- | --- | --- | --- |"]
-    for label, system in (("network", "network"), ("network with the guess", "network_guess")):
+    forms = ("network", "transformer", "both")
+    systems = [(form, form) for form in forms] + [(f"{form} with the guess", f"{form}_guess") for form in forms]
+    for label, system in systems:
         for weights, metrics in found[system].items():
             cells = []
             for one in metrics["minus_vote"].values():
