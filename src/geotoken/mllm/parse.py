@@ -34,10 +34,13 @@ _PAIR = re.compile(
     rf"(?:\s*[,;/]\s*|\s+and\s+|\s+)(?:(?:lng|lon(?:g(?:itude)?)?){_LABEL})?{_ANGLE.format('two')}(?![\d.]*\d)",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(r"(?:candidate|option|choice|number|answer)\W{0,6}(?:is\s+|number\s+)?#?(-?\d+)", re.IGNORECASE)
+_CHOICE = re.compile(
+    r"(?:candidate|option|choice|number|answer)\W{0,6}(?:is\s+|number\s+)?#?(-?\d+)", re.IGNORECASE
+)
 _BARE_NUMBER = re.compile(r"\W*?(-?\d+)\W*")
 _REFUSAL = re.compile(
-    r"\b(?:can(?:no|')?t|cannot|can not|unable to|won't|will not|not able to|decline to|sorry)\b", re.IGNORECASE
+    r"\b(?:can(?:no|')?t|cannot|can not|unable to|won't|will not|not able to|decline to|sorry)\b",
+    re.IGNORECASE,
 )
 
 
@@ -108,7 +111,9 @@ def cut(text: str) -> str:
     Returns:
         At most `MAX_TEXT` letters.
     """
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text[: 8 * MAX_TEXT].split()))
+    line = "".join(
+        letter if letter.isprintable() else "?" for letter in " ".join(text[: 8 * MAX_TEXT].split())
+    )
     return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 4]} ..."
 
 

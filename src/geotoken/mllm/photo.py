@@ -4,7 +4,6 @@ Owns its size and format; must not know requests.
 """
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,19 +12,7 @@ from geotoken.images.read import read
 _QUALITY: Final = 85
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A photo ready to be sent."""
-
-    jpeg: bytes
-    """Upright JPEG without metadata."""
-    sha256: str
-    """Hash of the photo's file, 64 hexadecimal digits; it is not sent."""
-    num_pixels: int
-    """Width times height of the JPEG."""
-
-
-def picture(path: str, side: int) -> Picture:
+def picture(path: str, side: int) -> bytes:
     """Make the picture of a photo that is sent.
 
     Args:
@@ -33,16 +20,15 @@ def picture(path: str, side: int) -> Picture:
         side: Longest side in pixels at most; a smaller photo keeps its size.
 
     Returns:
-        The picture.
+        An upright JPEG without metadata.
 
     Raises:
         ImageError: If the photo cannot be read (any more).
     """
     from PIL import Image
 
-    photo = read(Path(path), min_side=side)
-    image = Image.fromarray(photo.pixels)
+    image = Image.fromarray(read(Path(path), min_side=side).pixels)
     image.thumbnail((side, side))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_QUALITY)
-    return Picture(file.getvalue(), photo.sha256, image.width * image.height)
+    return file.getvalue()
