@@ -1,11 +1,10 @@
-"""Recorded answers of a multimodal model in place of a model, so that what it adds is measured again and again.
+"""Recorded answers in place of a multimodal model, so that what it adds can be measured again and again.
 
-Owns the table of recorded answers; must not know metrics. Whoever answered never saw geotoken's candidates: fuse
-is what it would be, pool and free are only simulated.
+Owns the table of recorded answers; must not know metrics. Whoever answered never saw geotoken's candidates:
+fuse is what it would be, pool and free are only simulated.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import numpy as np
 from geotoken import duck
 from geotoken.errors import InputError, reason_of
 from geotoken.files import check_regular
-from geotoken.geo import haversine_km
+from geotoken.geo import check_lat_lng, haversine_km
 from geotoken.mllm.decide import decide
 from geotoken.mllm.options import MODES
 from geotoken.pipeline import LocateOptions, Locator
@@ -25,56 +24,20 @@ COLUMNS: Final = ("image_id", "guess_lat", "guess_lng")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """Recorded answers, in one mode."""
+class Recorded:
+    """What a model answered about one photo, in a given mode."""
 
     mode: str
     """One of `MODES`."""
-    answers: Mapping[str, tuple[float, float] | None] = field(repr=False)
-    """(lat, lng) in degrees that the model answered about each photo; None where it gave no place."""
-    model: str = "recorded"
+    model: str
     """Name of the model."""
+    place: tuple[float, float] | None
+    """(lat, lng) in degrees that it answered; None where it gave no place, or was not asked."""
     weight: float = 1.0
     """fuse: trust in the answer, > 0."""
 
-    @property
-    def simulated(self) -> bool:
-        """Whether the answers were not given to what the mode asks: they never saw a candidate."""
-        return self.mode != "fuse"
-
-    @classmethod
-    def load(cls, path: Path, mode: str, weight: float = 1.0) -> "Replay":
-        """Read recorded answers.
-
-        Args:
-            path: Parquet with the columns `COLUMNS`, such as an evidence table.
-            mode: One of `MODES`.
-            weight: fuse: trust in the answers, > 0.
-
-        Returns:
-            The answers.
-
-        Raises:
-            InputError: If the table cannot be read or lacks a column, or the mode is unknown.
-        """
-        if mode not in MODES:
-            raise InputError(f"mode (--mllm) is {mode!r}; choose one of {', '.join(MODES)}")
-        answers: dict[str, tuple[float, float] | None] = {}
-        sources: dict[str, None] = {}
-        for row in _rows(path):
-            name, lat, lng = str(row["image_id"]), row["guess_lat"], row["guess_lng"]
-            known = lat is not None and lng is not None and not (np.isnan(lat) or np.isnan(lng))
-            if known and not (abs(lat) <= 90 and abs(lng) <= 180):
-                raise InputError(
-                    f"the recorded answers {path}: {lat:g}, {lng:g} for {name!r} is no place on Earth"
-                )
-            answers[name] = (float(lat), float(lng)) if known else None
-            if row.get("guess_source"):
-                sources[str(row["guess_source"])] = None
-        return cls(mode=mode, answers=answers, model=", ".join(sources) or "recorded", weight=weight)
-
     def judge(self, locator: Locator, own: Prediction, options: LocateOptions) -> Prediction:
-        """Let the recorded answer about a photo decide.
+        """Let the recorded answer decide.
 
         Args:
             locator: What has located the photo.
@@ -84,20 +47,71 @@ class Replay:
         Returns:
             The answer, by the same code as for a model that is asked now.
         """
-        place = self.answers.get(own.image)
-        said = Said(problem="it gave no place") if place is None else Said(lat=place[0], lng=place[1])
-        if place is not None and self.mode == "pool":
-            said = _nearest_candidate(own, *place)
+        said = Said(problem="it gave no place")
+        if self.place is not None:
+            lat, lng = _nearest_candidate(own, *self.place) if self.mode == "pool" else self.place
+            said = Said(lat=lat, lng=lng)
         opinion = Opinion(mode=self.mode, model=self.model, answers=(said,))
         return decide(locator, own, opinion, options, self.weight)
 
 
-def _nearest_candidate(own: Prediction, lat: float, lng: float) -> Said:
+def is_simulated(mode: str) -> bool:
+    """Whether recorded answers only stand in for those of a mode: they never saw the candidates.
+
+    Args:
+        mode: One of `MODES`.
+
+    Returns:
+        False for fuse alone, which shows a model nothing but the photo.
+    """
+    return mode != "fuse"
+
+
+def load_recorded(path: Path, mode: str, weight: float = 1.0) -> dict[str, Recorded]:
+    """Read recorded answers.
+
+    Args:
+        path: Parquet with the columns `COLUMNS`, such as an evidence table.
+        mode: One of `MODES`.
+        weight: fuse: trust in the answers, > 0.
+
+    Returns:
+        The answer about each photo by its name.
+
+    Raises:
+        InputError: If the table cannot be read, lacks a column or holds what is no place; or the mode or the
+            weight cannot be.
+    """
+    if mode not in MODES:
+        raise InputError(f"mode (--mllm) is {mode!r}; choose one of {', '.join(MODES)}")
+    if not 0 < weight < np.inf:
+        raise InputError(f"weight (--mllm-weight) is {weight}; give a number greater than 0")
+    found: dict[str, Recorded] = {}
+    for row in _rows(path):
+        name, lat, lng = str(row["image_id"]), row["guess_lat"], row["guess_lng"]
+        try:
+            known = lat is not None and lng is not None and not (np.isnan(lat) or np.isnan(lng))
+            if known:
+                check_lat_lng(lat, lng)
+        except (InputError, TypeError) as error:
+            raise InputError(
+                f"the recorded answers (--replay) {path} cannot be used for {name!r}: {reason_of(error)}"
+            ) from None
+        found[name] = Recorded(
+            mode=mode,
+            model=str(row.get("guess_source") or "recorded"),
+            place=(float(lat), float(lng)) if known else None,
+            weight=weight,
+        )
+    return found
+
+
+def _nearest_candidate(own: Prediction, lat: float, lng: float) -> tuple[float, float]:
     """What would be chosen by whoever believes in a place: the candidate nearest to it."""
     found = own.candidates
     lats, lngs = np.append(found.lat, own.lat), np.append(found.lng, own.lng)
     row = int(np.argmin(haversine_km(lat, lng, lats, lngs)))
-    return Said(lat=float(lats[row]), lng=float(lngs[row]))
+    return float(lats[row]), float(lngs[row])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
