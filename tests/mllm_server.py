@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import random
+import select
 import socket
 import struct
 import threading
@@ -15,7 +16,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, get_type_hints
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from pydantic import TypeAdapter
@@ -74,6 +75,7 @@ class MllmServer(ThreadingHTTPServer):
         self.sent: list[Sent] = []
         self.attempts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
+        self.paid_at: list[tuple[str, float]] = []
         self.busy_s: list[float] = []
         self.under_way = self.most_under_way = 0
 
@@ -152,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self.connection.close()
         if fault == "stall":
-            time.sleep(server.stall_s)
+            select.select([self.connection], [], [], server.stall_s)  # until the client has gone
             self.close_connection = True
             return None
         if fault == "huge":
@@ -164,9 +166,11 @@ class Handler(BaseHTTPRequestHandler):
             self.write(200, content[: len(content) // 2], length=len(content))
             self.close_connection = True
             return self.connection.close()
+        self.write(200, content)
         with server.lock:
             server.paid[sent.question] += 1
-        return self.write(200, content)
+            server.paid_at.append((sent.question, time.perf_counter()))
+        return None
 
     def words(self, sent):
         """Text and refusal of an answer."""
@@ -204,7 +208,7 @@ def completion(text, refusal=None):
 
 def check(body):
     """A request's body, if OpenAI's types and the format of its picture allow it."""
-    unknown = set(body) - set(CompletionCreateParamsNonStreaming.__annotations__) - known()
+    unknown = set(body) - set(get_type_hints(CompletionCreateParamsNonStreaming))
     if unknown:
         raise ValueError(f"unknown {sorted(unknown)}")
     valid = _PARAMS.validate_python(body)
@@ -217,13 +221,6 @@ def check(body):
                 ):
                     raise ValueError("the picture is no JPEG")
     return body
-
-
-def known():
-    """Names of all parameters of a request."""
-    from openai.types.chat.completion_create_params import CompletionCreateParamsBase
-
-    return set(CompletionCreateParamsBase.__annotations__)
 
 
 def faulty(share, names=BROKEN, seed=0):
