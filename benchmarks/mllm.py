@@ -1,9 +1,9 @@
 """What do recorded answers of a multimodal model add to geotoken, and geotoken to them?
 
-Owner-disjoint cross-validation on an evidence table, with the folds, networks and rows of `evidence.py`: fuse is
-its model with the guess. Beside it the recorded answers alone, geotoken alone, and free, which takes the recorded
-answer wherever there is one. The recorded model never saw a candidate, so free is only simulated. Intervals are by
-a bootstrap over photographers, of differences paired by photo. Needs [dev].
+Owner-disjoint cross-validation on an evidence table, with the folds, networks and rows of `evidence.py`: fuse
+is its model with the guess. Beside it the recorded answers alone, geotoken alone, and free, which takes the
+recorded answer wherever there is one. The recorded model never saw a candidate, so free is only simulated.
+Intervals are by a bootstrap over photographers, of differences paired by photo. Needs [dev].
 
 A run with the `--work` folder of `evidence.py` takes its rows from there and trains nothing.
 """

@@ -1,6 +1,6 @@
-"""A server with OpenAI's chat interface on loopback, for tests and benchmarks: strict about requests, with faults.
+"""A server with OpenAI's chat interface on loopback, for tests and benchmarks: strict, and faulty on order.
 
-Owns one endpoint, what it was sent, and faults on order; must not know geotoken. Requests are validated with the
+Owns one endpoint, what it was sent, and its faults; must not know geotoken. Requests are validated with the
 types of OpenAI's own client.
 """
 
@@ -21,10 +21,9 @@ from typing import Any, get_type_hints
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
-FAULTS = ("429", "500", "reset", "stall", "half", "malformed", "refusal", "out_of_range", "integers", "swapped",
-          "wrong_candidate", "huge")  # fmt: skip
 BROKEN = ("429", "500", "reset", "stall", "half", "malformed")
 """Faults after which the same question may be asked again."""
+FAULTS = (*BROKEN, "refusal", "out_of_range", "integers", "swapped", "wrong_candidate", "huge")
 RETRY_AFTER_S = 1
 
 _PARAMS = TypeAdapter(CompletionCreateParamsNonStreaming)
@@ -75,6 +74,10 @@ class MllmServer(ThreadingHTTPServer):
         self.sent: list[Sent] = []
         self.attempts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
+        self.refusal_of = lambda body: ""
+        self.redirect = ""
+        self.packed = False
+        self.came_at: list[float] = []
         self.paid_at: list[tuple[str, float]] = []
         self.busy_s: list[float] = []
         self.under_way = self.most_under_way = 0
@@ -108,11 +111,14 @@ class Handler(BaseHTTPRequestHandler):
         refused = self.refused(raw)
         if refused:
             return self.reply(*refused)
-        sent = Sent(self.path, dict(self.headers), raw, json.loads(raw), "")
+        sent = Sent(
+            self.path, {name.lower(): value for name, value in self.headers.items()}, raw, json.loads(raw), ""
+        )
         with server.lock:
             server.attempts[sent.question] += 1
             sent.fault = server.faults(sent.question, server.attempts[sent.question])
             server.sent.append(sent)
+            server.came_at.append(start)
             server.under_way += 1
             server.most_under_way = max(server.most_under_way, server.under_way)
         try:
@@ -138,7 +144,10 @@ class Handler(BaseHTTPRequestHandler):
             return 404, {"error": {"message": f"model '{body['model']}' not found"}}
         if not server.schema and "response_format" in body:
             return 400, {"error": {"message": "response_format is not supported"}}
-        return None
+        if server.redirect:
+            return 307, {}, {"Location": server.redirect}
+        message = server.refusal_of(body)
+        return (400, {"error": {"message": message}}) if message else None
 
     def serve(self, sent):
         """Answer; seconds that the client was asked to wait besides."""
@@ -187,8 +196,9 @@ class Handler(BaseHTTPRequestHandler):
         self.write(status, json.dumps(value).encode(), headers=headers)
 
     def write(self, status, content, *, headers=None, length=None):
+        packing = {"Content-Encoding": "gzip"} if self.server.packed else {}
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in {"Content-Type": "application/json", **packing, **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()

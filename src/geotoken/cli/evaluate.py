@@ -168,8 +168,8 @@ def _check_flags(ctx: typer.Context) -> list[Path]:
         raise InputError(f"--{wrong[0].replace('_', '-')} does not go with {flag}; leave one of them out")
     if (given["mllm"] is None) != (given["replay"] is None):
         raise InputError(
-            "--mllm and --replay FILE go together, for eval asks no server; of a model that is asked, evaluate what "
-            "geotoken locate --mllm --out FILE.csv writes, by --from"
+            "--mllm and --replay FILE go together, for eval asks no server; for a live model, evaluate by "
+            "--from what geotoken locate --mllm --out FILE.csv has written"
         )
     if flag == "--images" and given["truth"] is None:
         raise InputError("--images needs the truth; give --truth FILE.csv with the columns image,lat,lng")

@@ -77,7 +77,8 @@ Mllm = Annotated[
     typer.Option(
         "--mllm",
         metavar="MODE",
-        help="Let recorded answers of a multimodal model judge: pool, free (both simulated) or fuse; needs --replay.",
+        help="Let recorded answers of a multimodal model judge: pool or free (both simulated), or fuse; "
+        "needs --replay.",
         rich_help_panel=_WHAT,
     ),
 ]

@@ -159,11 +159,11 @@ class Evaluation:
         }
         if simulated:
             self.notes.append(
-                f"{given['mllm']} is simulated: the recorded answers are those of a model that never saw the candidates"
+                f"{given['mllm']} is simulated: whoever gave the recorded answers never saw the candidates"
             )
         if num_answered < len(cases):
             self.notes.append(
-                f"{len(cases) - num_answered:,} photos have no recorded answer; geotoken's own counts for them"
+                f"{len(cases) - num_answered:,} photos are not in the recorded answers; geotoken's own count"
             )
         return [replace(case, recorded=recorded.get(case.image)) for case in cases]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
+from geotoken.cli import mllm as flags
 from geotoken.cli.batch import (
     check_flags,
     check_no_input,
@@ -21,7 +22,6 @@ from geotoken.cli.batch import (
     terminable,
     to_row,
 )
-from geotoken.cli import mllm as flags
 from geotoken.cli.batch import run as run_batch
 from geotoken.cli.errors import describe, exit_after_batch, exit_codes, print_error
 from geotoken.cli.options import (

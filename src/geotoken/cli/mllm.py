@@ -1,14 +1,15 @@
 """`--mllm`: a multimodal language model asked about the photos that were located.
 
-Owns its flags, where its key and its cache come from, and what is said before and after; must not know requests.
+Owns its flags, where its key and its cache come from, and what is said before and after; must not know
+requests.
 """
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -35,8 +36,8 @@ Mode = Annotated[
     typer.Option(
         "--mllm",
         metavar="MODE",
-        help="Send photos to a multimodal model: pool (it chooses a candidate), free (it answers anything, knowing "
-        "the candidates) or fuse (its answer is evidence).",
+        help="Send photos to a multimodal model: pool (it chooses a candidate), free (it answers anything, "
+        "knowing the candidates) or fuse (its answer is evidence).",
         show_default="nothing is sent",
         rich_help_panel=_PANEL,
     ),
@@ -55,8 +56,8 @@ ModelName = Annotated[
     typer.Option(
         "--mllm-model",
         metavar="NAME",
-        help="Model, as the server knows it; or GEOTOKEN_MLLM_MODEL. A key is read from GEOTOKEN_MLLM_API_KEY only, "
-        "or OPENAI_API_KEY.",
+        help="Model, as the server knows it; or GEOTOKEN_MLLM_MODEL. A key is only read from "
+        "GEOTOKEN_MLLM_API_KEY or OPENAI_API_KEY.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -109,8 +109,8 @@ class ServerAsker:
             What became of it.
 
         Raises:
-            InputError: If the server cannot be reached, or refuses the key or the model, before it has answered
-                anything; or if an answer cannot be kept.
+            InputError: If the server cannot be reached, or refuses the key or the model, before it has
+                answered anything; or if an answer cannot be kept.
         """
         kept = await asyncio.to_thread(self._answers.get, request.key)
         if kept is not None:

@@ -27,8 +27,6 @@ MAX_BYTES: Final = 10_000_000
 
 _TRANSIENT: Final = frozenset({408, 409, 429})
 _SETTINGS: Final = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 405})
-_TELLING: Final = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async", "Retry-Count",
-                   "Read-Timeout")  # fmt: skip
 
 
 class NoReply(GeoTokenError):
@@ -82,29 +80,18 @@ class Client:
             raise DependencyError(
                 "--mllm needs the client openai, which is not installed; pip install 'geotoken[mllm]'"
             )
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Omit
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        untold: dict[str, Any] = {f"X-Stainless-{name}": Omit() for name in _TELLING}
-        if key is None:
-            untold["Authorization"] = Omit()
-        if not options.host.endswith("openai.com"):
-            untold |= {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
         self._options, self._key, self._dialect = options, key, _Dialect()
         self._proven: _Dialect | None = None
-        self._headers = {"User-Agent": f"geotoken/{__version__}", "Accept-Encoding": "identity", **untold}
         self._client = AsyncOpenAI(
             api_key=key or "none",
             base_url=options.url,
             timeout=options.timeout_s,
             max_retries=0,
-            default_headers={
-                "User-Agent": f"geotoken/{__version__}",
-                "Accept-Encoding": "identity",
-                **untold,
-            },
             http_client=DefaultAsyncHttpxClient(
                 follow_redirects=False,  # what is sent goes where it was said to go
-                event_hooks={"response": [_limit]},
+                event_hooks={"request": [self._tell_little], "response": [_limit]},
             ),
         )
 
@@ -132,9 +119,7 @@ class Client:
         body = request_body(self._options, messages, schema if dialect.schema else None, dialect.max_tokens)
         try:
             async with asyncio.timeout(self._options.timeout_s):
-                raw = await self._client.chat.completions.with_raw_response.create(
-                    **body, extra_headers=self._headers
-                )
+                raw = await self._client.chat.completions.with_raw_response.create(**body)
         except (TimeoutError, APITimeoutError) as error:
             raise NoReply(f"no answer within {seconds} (--mllm-timeout)", again=True, charged=True) from error
         except APIStatusError as error:
@@ -151,6 +136,17 @@ class Client:
             ) from error  # fmt: skip
         self._proven = dialect
         return _reply(raw.content)
+
+    async def _tell_little(self, request: "httpx2.Request") -> None:
+        """Take out of the headers what a server need not know."""
+        untold = ["authorization"] if self._key is None else []
+        if not self._options.host.endswith("openai.com"):
+            untold += ["openai-organization", "openai-project"]
+        for name in list(request.headers):
+            if name.lower().startswith("x-stainless") or name.lower() in untold:
+                del request.headers[name]
+        request.headers["user-agent"] = f"geotoken/{__version__}"
+        request.headers["accept-encoding"] = "identity"  # see `_limit`
 
     def _refused(self, error: "APIStatusError", dialect: _Dialect) -> NoReply:
         """What an answer with an error status means."""

@@ -38,7 +38,8 @@ def decide(
     lat, lng = _agreed(good)
     if own.region is not None and not own.region.contains(lat, lng).all():
         return _stay(own, opinion, "its answer is outside of the region asked for")
-    return replace(locator.answer_at(own, lat, lng), opinion=opinion, own=own)
+    changed = own if (lat, lng) == (own.lat, own.lng) else locator.answer_at(own, lat, lng)
+    return replace(changed, opinion=opinion, own=own)
 
 
 def points(said: Sequence[Said]) -> list[tuple[float, float]]:
@@ -56,7 +57,7 @@ def points(said: Sequence[Said]) -> list[tuple[float, float]]:
 def _fuse(
     locator: Locator, own: Prediction, said: Sequence[Said], options: LocateOptions, weight: float
 ) -> Prediction:
-    """Decode again with the votes as guesses that share one weight: votes of one model are no new witnesses."""
+    """Decode again with the votes as guesses that share one weight: one model is but one witness."""
     votes = points(said)
     guesses = guess_evidence([(lat, lng, weight / len(votes)) for lat, lng in votes])
     evidence = Evidence.merge([own.evidence or Evidence(), guesses])
@@ -70,7 +71,7 @@ def _fuse(
 
 
 def _agreed(said: Sequence[Said]) -> tuple[float, float]:
-    """The place of the least mean distance to all votes; of equal ones that with the most votes, then the first."""
+    """The place of the least mean distance to all votes; of equal ones the first."""
     lat, lng = np.array(points(said)).T
     total_km = haversine_km(lat[:, None], lng[:, None], lat[None, :], lng[None, :]).sum(axis=1)
     best = int(np.argmin(total_km))

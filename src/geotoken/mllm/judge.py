@@ -38,8 +38,8 @@ _AHEAD: Final = 16  # answers begun for each request under way, so that a slow o
 class Judge:
     """Asks a multimodal model about photos that were located; a context manager.
 
-    Requests run in a thread of their own, while the next photos are located. Ended early, it begins no more, and
-    waits a moment for those under way, so that what was paid for is kept.
+    Requests run in a thread of their own, while the next photos are located. Ended early, it begins no more,
+    and waits a moment for those under way, so that what was paid for is kept.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Judge:
         """
         if options.mode == "fuse" and located.select == "similarity":
             raise InputError(
-                "select (--select) 'similarity' does not go with mode (--mllm) 'fuse', which decodes again without "
-                "the photo; choose another of both"
+                "select (--select) 'similarity' does not go with mode (--mllm) 'fuse', which decodes again "
+                "without the photo; choose another of either"
             )
         self._locator, self._options, self._located, self._tell = locator, options, located, tell
         self._loop = asyncio.new_event_loop()
@@ -150,7 +150,11 @@ class Judge:
         return decided
 
     async def _opinion(self, path: str, asked: Question, number: int) -> Opinion:
-        """Ask about one photo."""
+        """Ask about one photo.
+
+        Raises:
+            InputError: If the server cannot be asked at all, or an answer cannot be kept.
+        """
         options = self._options
         opinion = Opinion(mode=options.mode, model=options.model)
         try:
@@ -167,9 +171,9 @@ class Judge:
                 for vote in range(options.votes)
             ]
             outcomes = await asyncio.gather(*map(self._asker.ask, requests))
+        except InputError:
+            raise
         except (OSError, ValueError, ImageError) as error:
-            if isinstance(error, InputError):
-                raise
             return replace(opinion, problem=f"the photo can be read no more ({reason_of(error)})")
         return replace(
             opinion,

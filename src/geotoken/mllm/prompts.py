@@ -1,6 +1,6 @@
 """What a multimodal model is told and asked, made of an answer of geotoken and a template of a version.
 
-Owns the questions; must not know how they are sent. Nothing of the file but its pixels, and nothing of whoever
+Owns the questions; must not know how they are sent. Nothing of the file but its pixels, and nothing of who
 took it or the neighbors, gets into a prompt.
 """
 
@@ -75,7 +75,7 @@ def question(mode: str, own: Prediction, top_k: int) -> Question:
 
 
 def _candidates(own: Prediction, top_k: int) -> list[tuple[float, float, float]]:
-    """(lat, lng, log-probability): the own answer, then what the decoder found, each apart from the others."""
+    """(lat, lng, log-probability): the own answer, then what the decoder found, each apart from the rest."""
     found = own.candidates
     rows = zip(found.lat.tolist(), found.lng.tolist(), found.log_prob.tolist(), strict=True)
     listed: list[tuple[float, float, float]] = []

@@ -20,7 +20,7 @@ from geotoken.pipeline import LocateOptions, Locator
 from geotoken.prediction import Opinion, Prediction, Said
 
 COLUMNS: Final = ("image_id", "guess_lat", "guess_lng")
-"""Columns of the table; the last two are empty where the model failed. `guess_source` names it, where present."""
+"""Columns of the table; the last two are empty where the model failed. `guess_source` may name the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +136,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     missing = [name for name in COLUMNS if name not in present]
     if missing:
         raise InputError(
-            f"the recorded answers (--replay) {path} lack {', '.join(missing)}; they must have {', '.join(COLUMNS)}"
+            f"the recorded answers (--replay) {path} lack {', '.join(missing)}; they must have "
+            f"{', '.join(COLUMNS)}"
         )
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -97,9 +97,18 @@ def test_no_text_raises_or_makes_up_a_place(text):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"candidate": 2}', '{"reason": "1 is wet", "candidate": "2"}', "2", "#2.", "Candidate 2", "I choose candidate #2",
-     "**Answer: 2**", '```\n{"number": 2.0}\n```', '{"candidate": 1} no: {"candidate": 2}'],
-)  # fmt: skip
+    [
+        '{"candidate": 2}',
+        '{"reason": "1 is wet", "candidate": "2"}',
+        "2",
+        "#2.",
+        "Candidate 2",
+        "I choose candidate #2",
+        "**Answer: 2**",
+        '```\n{"number": 2.0}\n```',
+        '{"candidate": 1} no: {"candidate": 2}',
+    ],
+)
 def test_a_choice_is_read(text):
     said = parse_choice(text, PLACES)
     assert (said.candidate, said.lat, said.lng) == (2, 3.0, 4.0)
