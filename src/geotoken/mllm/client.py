@@ -143,7 +143,8 @@ class Client:
         if not self._options.host.endswith("openai.com"):
             untold += ["openai-organization", "openai-project"]
         for name in list(request.headers):
-            if name.lower().startswith("x-stainless") or name.lower() in untold:
+            told = name == "x-stainless-raw-response"  # the client looks for it afterwards
+            if (name.startswith("x-stainless") and not told) or name in untold:
                 del request.headers[name]
         request.headers["user-agent"] = f"geotoken/{__version__}"
         request.headers["accept-encoding"] = "identity"  # see `_limit`
