@@ -119,6 +119,8 @@ class ServerAsker:
         num_requests, num_learned, cost, fault = 0, 0, 0.0, NoReply("the run was ended before it was asked")
         while not self._stopped.is_set():
             async with self._slots:
+                if self._stopped.is_set():
+                    break
                 limit = await self.budget.reserve(request.most, repeated=num_requests > 0)
                 if limit:
                     fault = NoReply(limit)

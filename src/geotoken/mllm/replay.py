@@ -4,6 +4,7 @@ Owns the table of recorded answers; must not know metrics. Whoever answered neve
 fuse is what it would be, pool and free are only simulated.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,19 +89,19 @@ def load_recorded(path: Path, mode: str, weight: float = 1.0) -> dict[str, Recor
         raise InputError(f"weight (--mllm-weight) is {weight}; give a number greater than 0")
     found: dict[str, Recorded] = {}
     for row in _rows(path):
-        name, lat, lng = str(row["image_id"]), row["guess_lat"], row["guess_lng"]
+        name, pair = str(row["image_id"]), (row["guess_lat"], row["guess_lng"])
         try:
-            known = lat is not None and lng is not None and not (np.isnan(lat) or np.isnan(lng))
-            if known:
-                check_lat_lng(lat, lng)
-        except (InputError, TypeError) as error:
+            lat, lng = (math.nan if value is None else float(value) for value in pair)
+            place = None if math.isnan(lat) or math.isnan(lng) else (lat, lng)
+            check_lat_lng(*(place or (0.0, 0.0)))
+        except (ValueError, TypeError) as error:
             raise InputError(
                 f"the recorded answers (--replay) {path} cannot be used for {name!r}: {reason_of(error)}"
             ) from None
         found[name] = Recorded(
             mode=mode,
             model=str(row.get("guess_source") or "recorded"),
-            place=(float(lat), float(lng)) if known else None,
+            place=place,
             weight=weight,
         )
     return found
