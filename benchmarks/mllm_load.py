@@ -3,8 +3,8 @@
 The command runs on small drawn photos against the server of the tests on loopback, which answers after 2.5 to
 3.5 s and fails at the first attempt of a share of the questions: too many requests with Retry-After, internal
 errors, resets, stalls, half and malformed bodies. Three runs, each with answers of its own: undisturbed;
-ended by SIGTERM on the way and resumed; ended by SIGKILL and resumed. A call is paid when its whole answer was
-written, also to a client that was killed meanwhile: those under way at that moment nobody can keep.
+ended by SIGTERM on the way and resumed; ended by SIGKILL and resumed. A call is paid when its whole answer
+was written, also to a client that was killed meanwhile: those under way at that moment nobody can keep.
 
 The bound is what the server's own time allows: the sum over all requests of the seconds from their arrival
 to their end, for a stall until the client gave up, for Retry-After with the wait asked for, over the

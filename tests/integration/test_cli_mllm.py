@@ -1,4 +1,4 @@
-"""`geotoken locate --mllm` and `geotoken eval --mllm`, as a user runs them, against the server on loopback."""
+"""`geotoken locate --mllm` and `geotoken eval --mllm` as a user runs them, against the server on loopback."""
 
 import csv
 import io

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 10_000_000
 """A longer answer of a server is refused; a place takes a hundred bytes."""
 
+_CONNECT_S: Final = 10.0
 _TRANSIENT: Final = frozenset({408, 409, 429})
 _SETTINGS: Final = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 405})
 
@@ -80,14 +81,14 @@ class Client:
             raise DependencyError(
                 "--mllm needs the client openai, which is not installed; pip install 'geotoken[mllm]'"
             )
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
         self._options, self._key, self._dialect = options, key, _Dialect()
         self._proven: _Dialect | None = None
         self._client = AsyncOpenAI(
             api_key=key or "none",
             base_url=options.url,
-            timeout=options.timeout_s,
+            timeout=Timeout(options.timeout_s, connect=min(options.timeout_s, _CONNECT_S)),
             max_retries=0,
             http_client=DefaultAsyncHttpxClient(
                 follow_redirects=False,  # what is sent goes where it was said to go
@@ -121,21 +122,28 @@ class Client:
             async with asyncio.timeout(self._options.timeout_s):
                 raw = await self._client.chat.completions.with_raw_response.create(**body)
         except (TimeoutError, APITimeoutError) as error:
+            if isinstance(error.__cause__, httpx2.ConnectTimeout):
+                raise self._lost(error) from error
             raise NoReply(f"no answer within {seconds} (--mllm-timeout)", again=True, charged=True) from error
         except APIStatusError as error:
             raise self._refused(error, dialect) from error
-        except _TooLongError as error:
-            raise NoReply(f"its answer {error}", charged=True) from error
-        except (APIConnectionError, httpx2.HTTPError) as error:
-            cause = error.__cause__ or error
-            lost = not isinstance(cause, httpx2.ConnectError)
-            message = "the connection broke" if lost else f"{self._options.url} cannot be reached"
-            raise NoReply(
-                f"{message} ({self._quoted(str(cause) or type(cause).__name__)})",
-                again=True, wrong_settings=not lost, charged=lost,
-            ) from error  # fmt: skip
+        except (_TooLongError, APIConnectionError, httpx2.HTTPError) as error:
+            raise self._lost(error) from error
         self._proven = dialect
         return _reply(raw.content)
+
+    def _lost(self, error: Exception) -> NoReply:
+        """What an exception of the connection means."""
+        import httpx2
+
+        cause = error.__cause__ or error
+        if isinstance(cause, _TooLongError):
+            return NoReply(f"its answer {cause}", charged=True)
+        detail = self._quoted(str(cause) or type(cause).__name__)
+        if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout):
+            message = f"{self._options.url} cannot be reached ({detail})"
+            return NoReply(message, again=True, wrong_settings=True)
+        return NoReply(f"the connection broke ({detail})", again=True, charged=True)
 
     async def _tell_little(self, request: "httpx2.Request") -> None:
         """Take out of the headers what a server need not know."""

@@ -89,7 +89,8 @@ def test_a_dry_run_says_that_nothing_is_sent(tmp_path):
 def test_an_account_names_requests_cost_and_what_was_not_answered():
     spending = Spending(num_requests=12, num_repeated=2, num_cached=3, num_fallbacks=1, cost=0.0123)
     assert mllm._account(spending) == (
-        "12 requests, cost 0.0123, 2 of them repeated, 3 answers known before, 1 photo kept geotoken's own answer"
+        "12 requests, cost 0.0123, 2 of them repeated, 3 answers known before, "
+        "1 photo kept geotoken's own answer"
     )
     assert mllm.progress(Spending(num_requests=1)) == "1 request"
 

@@ -104,12 +104,14 @@ def test_ended_early_it_keeps_what_is_under_way_and_asks_no_more(
     server, told = serve(latency_s=0.4), []
     options = options_for(server, concurrency=3)
     answers = Answers(tmp_path / "answers")
-    with (
-        pytest.raises(KeyboardInterrupt),
-        Judge(locator, options, LocateOptions(), answers, tell=told.append) as judge,
-    ):
-        for _ in judge.judge(photos):
+
+    def interrupted():
+        with Judge(locator, options, LocateOptions(), answers, tell=told.append) as judge:
+            next(judge.judge(photos))
             raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert any("waiting up to 10 s" in line for line in told)
     num_paid = sum(server.paid.values())
     assert num_paid == len(server.sent) == len(list(answers.folder.rglob("*.json")))
