@@ -100,7 +100,9 @@ def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -
     found = {
         f"--{name.replace('_', '-')}": value if isinstance(value, int | float | list) else str(value)
         for name, value in sorted(parameters.items())
-        if name not in WITHOUT_EFFECT and value is not None
+        if name not in WITHOUT_EFFECT
+        and value is not None
+        and (parameters.get("mllm") or not name.startswith("mllm_"))
     }
     if parameters.get("within"):
         found["--within"] = [_region(text) for text in parameters["within"]]
