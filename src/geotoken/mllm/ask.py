@@ -150,9 +150,8 @@ class ServerAsker:
         except NoReply as error:
             return error, await self.budget.settle(request.most, None, charged=error.charged)
         self._answered = True
-        cost = await self.budget.settle(request.most, reply)
-        await asyncio.to_thread(self._answers.put, request.key, reply)
-        return reply, cost
+        self._answers.put(request.key, reply)  # here and now: in a thread it might come too late for a kill
+        return reply, await self.budget.settle(request.most, reply)
 
     def stop(self) -> None:
         """Begin no further request; those under way go on."""
