@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    about = provenance()  # of what runs, also if it is edited meanwhile
     with tempfile.TemporaryDirectory() as scratch:
         photos = Path(scratch) / "photos"
         draw_photos(photos, args.photos)
@@ -123,7 +124,7 @@ def main() -> None:
         "faults_drawn": list(BROKEN), "share_faulty": args.faulty, "latency_s": LATENCY_S,
         "timeout_s": TIMEOUT_S, "retries": RETRIES, "concurrency": args.concurrency,
     }  # fmt: skip
-    print(write_json(provenance() | {"settings": settings, "runs": runs}, args.out), end="")
+    print(write_json(about | {"settings": settings, "runs": runs}, args.out), end="")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from geotoken.errors import DependencyError, GeoTokenError
+from geotoken.errors import DependencyError, GeoTokenError, InputError
 from geotoken.mllm.answers import Reply
 from geotoken.mllm.options import MllmOptions
 from geotoken.version import __version__
@@ -76,7 +76,14 @@ class Client:
 
         Raises:
             DependencyError: If the extra `mllm` is not installed.
+            InputError: If the key cannot be sent in a header.
         """
+        key = (key or "").strip() or None  # a line feed from a file is no part of it
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+            raise InputError(
+                "the key for the multimodal model holds a letter that no key can; set GEOTOKEN_MLLM_API_KEY "
+                "to the key alone"
+            )
         if find_spec("openai") is None:
             raise DependencyError(
                 "--mllm needs the client openai, which is not installed; pip install 'geotoken[mllm]'"

@@ -159,22 +159,23 @@ class Judge:
         opinion = Opinion(mode=options.mode, model=options.model)
         try:
             sha256 = await asyncio.to_thread(sha256_of, Path(path))
-            messages = _Messages(path, options.side, asked.text)
-            requests = [
-                Request(
-                    name=f"{number:06d}" + (f"-{vote + 1}" if options.votes > 1 else ""),
-                    key=self._key(sha256, asked, vote),
-                    messages=messages.make,
-                    schema=asked.schema,
-                    most=most_cost(options, len(asked.text)),
-                )
-                for vote in range(options.votes)
-            ]
-            outcomes = await asyncio.gather(*map(self._asker.ask, requests))
-        except InputError:
-            raise
-        except (OSError, ValueError, ImageError) as error:
+        except (OSError, ValueError) as error:
             return replace(opinion, problem=f"the photo can be read no more ({reason_of(error)})")
+        messages = _Messages(path, options.side, asked.text)
+        requests = [
+            Request(
+                name=f"{number:06d}" + (f"-{vote + 1}" if options.votes > 1 else ""),
+                key=self._key(sha256, asked, vote),
+                messages=messages.make,
+                schema=asked.schema,
+                most=most_cost(options, len(asked.text)),
+            )
+            for vote in range(options.votes)
+        ]
+        try:
+            outcomes = await asyncio.gather(*map(self._asker.ask, requests))
+        except ImageError as error:
+            return replace(opinion, problem=f"the photo can be read no more ({error})")
         return replace(
             opinion,
             answers=tuple(_said(outcome, asked) for outcome in outcomes),

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from geotoken.errors import DependencyError
+from geotoken.errors import DependencyError, InputError
 from geotoken.mllm import client
 from geotoken.mllm.client import Client, NoReply, request_body
 
@@ -177,6 +177,18 @@ def test_the_body_is_what_openai_asks_for(options_for):
     assert set(body) == {"model", "messages", "max_tokens", "response_format"}
     assert body["response_format"]["json_schema"]["schema"] == SCHEMA
     assert "response_format" not in request_body(options_for("http://h/v1"), MESSAGES, None)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "Schlüssel", "x7 y8"])
+def test_a_key_that_no_header_can_hold_is_refused_unquoted(options_for, key):
+    with pytest.raises(InputError, match="GEOTOKEN_MLLM_API_KEY") as caught:
+        Client(options_for("http://h/v1"), key)
+    assert not any(part in str(caught.value) for part in key.split())
+
+
+def test_the_end_of_the_line_is_no_part_of_a_key(serve, options_for):
+    server = serve(key="right")
+    assert send(options_for(server), key="right\n")[0].text
 
 
 def test_without_the_client_the_extra_is_named(options_for, monkeypatch):
