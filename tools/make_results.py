@@ -18,6 +18,7 @@ from typing import Any
 
 from geotoken.artifact import load_artifact, save_artifact
 from geotoken.tokens import TokenScheme
+from mllm_tables import mllm_load, mllm_replay
 from world_tables import (
     THRESHOLDS_KM,
     result,
@@ -35,6 +36,7 @@ PAGES = (
     ROOT / "docs" / "experiments.md",
     ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "batches.md",
+    ROOT / "docs" / "mllm.md",
     ROOT / "docs" / "performance.md",
     ROOT / "docs" / "quickstart.md",
     ROOT / "docs" / "worlds.md",
@@ -433,6 +435,7 @@ TABLES: dict[str, Callable[[], str]] = {
         batch,
         galleries,
         *(decode, decode_conditions, decode_prefixes, prefix_sharing, decode_memory, decode_growth),
+        *(mllm_replay, mllm_load),
         *(world_bayes, world_bayes_conditions),
         *(world_geoclip, world_geoclip_decoders, world_geoclip_conditions),
     )
