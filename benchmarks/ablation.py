@@ -1,8 +1,9 @@
 """What do decoders, selectors and evidence buy, and what do they cost?
 
-Runs a model on an evidence table (docs/experiments.md says which) with every decoder, every selector and more
-or less evidence: accuracy, the accuracy that an oracle would reach among the same candidates, and the cost as
-the number of prefixes that the model scores a photo. Writes JSON, and a table and plots for the documents.
+Asks the mixture about each photo of an evidence table (docs/experiments.md says which), its weights fitted on
+the photos of other photographers (five folds), with every decoder, every selector and more or less evidence:
+accuracy, the accuracy that an oracle would reach among the same candidates, and the cost as the number of
+prefixes that the model scores a photo. Writes JSON, and a table and plots for the documents. Needs [dev].
 
 All decoders run at 20 neighbors; fewer neighbors are tried with one decoder of each kind. The selectors
 `similarity` and `reward` need vectors of photos, which an evidence table does not have.
@@ -16,6 +17,7 @@ import multiprocessing
 import os
 import re
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,14 +28,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import provenance, write_json
+from evidence import Study
+from geotoken.artifact import load_artifact
 from geotoken.decoding import Candidates, DecodingOptions, decode, posterior
-from geotoken.evaluate.evidence_table import load_evidence_table
 from geotoken.evaluate.plots import HEIGHT, PERCENT, WIDTH, Axis, Line, plot
 from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km, to_xyz
 from geotoken.metrics import accuracy
-from geotoken.pipeline import EPSILON, Locator
-from geotoken.selection import select
+from geotoken.mixture import MixtureModel
+from geotoken.pipeline import EPSILON
+from geotoken.reward import evidence_places
+from geotoken.selection import Utility, select, weighted_thresholds
 from geotoken.selection.mbr import ExpectedUtility
 
 NEIGHBORS = (1, 2, 5, 10, 15, 20)
@@ -44,6 +49,7 @@ MAX_EXPANSIONS = 1000
 SELECTORS = ("log_prob", "medoid", "mbr")
 COLUMNS = (*SELECTORS, "oracle", "rows")
 NUM_TIMED = 20
+NUM_FOLDS = 5
 STYLE = (
     "text{fill:#16202b;font:12px sans-serif}.tick{font-size:11px;fill:#55626f}.mid{text-anchor:middle}"
     ".end{text-anchor:end}.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}.frame,.line{fill:none}"
@@ -131,24 +137,21 @@ def evidence_of(whole: Evidence, setting: Setting) -> Evidence:
     )
 
 
-def measure(locator: Locator, whole: Evidence, lat: float, lng: float) -> np.ndarray:
+def measure(mixture: MixtureModel, utility: Utility, whole: Evidence, lat: float, lng: float) -> np.ndarray:
     """Errors in km of each selector and of the oracle, and prefixes scored, by setting, shape (S, 5)."""
     found, known = [], None
     for setting in settings():
         if (setting.guess, setting.num_neighbors) != known:
             known = (setting.guess, setting.num_neighbors)
             evidence = evidence_of(whole, setting)
-            model = Counted(locator.model)
+            model = Counted(mixture)
             memory = model.encode([evidence])
             spread = posterior(model, memory, EPSILON)[0]
-            spread_rows, worth = model.rows, ExpectedUtility(spread, locator.utility)
+            spread_rows, worth = model.rows, ExpectedUtility(spread, utility)
         if setting.decoder == "posterior":
-            candidates = decode(locator.model, memory, DecodingOptions(decoder="greedy"))[0]
-            points = tuple(
-                np.concatenate([getattr(evidence, f"{kind}_{axis}") for kind in ("neighbor", "guess")])
-                for axis in ("lat", "lng")
-            )
-            best = select("mbr", candidates, spread, utility=locator.utility, extra=points)
+            candidates = decode(mixture, memory, DecodingOptions(decoder="greedy"))[0]
+            points = evidence_places(evidence)
+            best = select("mbr", candidates, spread, utility=utility, extra=points)
             error_km = float(haversine_km(best.lat, best.lng, lat, lng))
             found.append([np.nan, np.nan, error_km, np.nan, spread_rows])
             continue
@@ -166,16 +169,16 @@ def _best(worth: ExpectedUtility, candidates: Candidates) -> int:
     return int(np.argmax(worth(to_xyz(candidates.lat, candidates.lng))))
 
 
-def seconds_of(locator: Locator, cases: list[Evidence], setting: Setting) -> float:
+def seconds_of(mixture: MixtureModel, cases: list[Evidence], setting: Setting) -> float:
     """Median seconds to decode one photo whose evidence is encoded, nothing remembered from before."""
     times = []
     for whole in cases:
-        memory = locator.model.encode([evidence_of(whole, setting)])
+        memory = mixture.encode([evidence_of(whole, setting)])
         start = time.perf_counter()
         if setting.decoder == "posterior":
-            posterior(locator.model, memory, EPSILON)
+            posterior(mixture, memory, EPSILON)
         else:
-            decode(locator.model, memory, setting.options())
+            decode(mixture, memory, setting.options())
         times.append(time.perf_counter() - start)
     return float(np.median(times))
 
@@ -248,16 +251,29 @@ def plot_of(rows: list[dict[str, Any]], *, guess: bool) -> str:
     return opening.replace("<svg ", head) + ">" + style + rest + "\n"
 
 
-_locator: Locator
+_mixtures: list[MixtureModel]
+_utility: Utility
 
 
-def _begin(loaded: dict[str, Any]) -> None:
-    global _locator
-    _locator = Locator.from_pretrained(**loaded, num_threads=1)
+def _begin(folders: list[Path], weights: tuple[float, ...]) -> None:
+    global _mixtures, _utility
+    _mixtures, _utility = [MixtureModel.load(folder) for folder in folders], weighted_thresholds(weights)
 
 
-def _measure(case: tuple[Evidence, float, float]) -> np.ndarray:
-    return measure(_locator, *case)
+def _measure(case: tuple[int, Evidence, float, float]) -> np.ndarray:
+    return measure(_mixtures[case[0]], _utility, *case[1:])
+
+
+def fit_folds(study: Study, folder: Path) -> tuple[list[Path], np.ndarray]:
+    """Folders of the mixtures that were fitted without each fold, and the fold of each photo."""
+    folders, fold = [], np.empty(len(study.table.image), dtype=int)
+    for number, (held_out, model) in enumerate(study.models("network", 0)):
+        fold[held_out] = number
+        folders.append(folder / str(number))
+        folders[-1].mkdir()
+        model.save(folders[-1])
+        print(f"fitted without fold {number}", file=sys.stderr, flush=True)
+    return folders, fold
 
 
 def main() -> None:
@@ -266,42 +282,44 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("evidence", type=Path, help="evidence table, Parquet")
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--head")
+    parser.add_argument("--model", default="mini", help="whose priors and thresholds are used")
     parser.add_argument("--photos", type=int, help="take so many photos, evenly chosen")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--docs", type=Path, help="folder for ablation.md and the plots")
     args = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    table = load_evidence_table(args.evidence, guesses=True)
+    artifact = load_artifact(args.model)
+    weights = artifact.ranked_threshold_weights
+    study = Study(args.evidence, artifact.folder / "mixture", NUM_FOLDS)
+    table = study.table
     chosen = np.linspace(0, len(table.image) - 1, args.photos or len(table.image)).astype(int)
-    cases = [(table.cases[i], float(table.lat[i]), float(table.lng[i])) for i in chosen]
-    loaded = {"model": args.model, "head": args.head}
-    locator = Locator.from_pretrained(**loaded, num_threads=1)
-    timed = [case for case, _, _ in cases[:: max(1, len(cases) // NUM_TIMED)]][:NUM_TIMED]
-    seconds = list(map(partial(seconds_of, locator, timed), settings()))
-    errors = []
+    errors: list[np.ndarray] = []
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.processes, context, _begin, (loaded,)) as pool:
-        for found in pool.map(_measure, cases, chunksize=4):
-            errors.append(found)
-            if len(errors) % 50 == 0:
-                print(f"{len(errors)} of {len(cases)}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders, fold = fit_folds(study, Path(scratch))
+        timed = [table.cases[i] for i in chosen[:: max(1, len(chosen) // NUM_TIMED)]][:NUM_TIMED]
+        seconds = list(map(partial(seconds_of, MixtureModel.load(folders[0]), timed), settings()))
+        cases = [(int(fold[i]), table.cases[i], float(table.lat[i]), float(table.lng[i])) for i in chosen]
+        with ProcessPoolExecutor(args.processes, context, _begin, (folders, weights)) as pool:
+            for found in pool.map(_measure, cases, chunksize=4):
+                errors.append(found)
+                if len(errors) % 50 == 0:
+                    print(f"{len(errors)} of {len(cases)}", file=sys.stderr, flush=True)
     rows = summarise(np.stack(errors), seconds)
-    about = {"n": len(cases), "model": locator.name, "head": args.head, "max_expansions": MAX_EXPANSIONS}
+    about = {"n": len(chosen), "folds": NUM_FOLDS, "utility": weights, "max_expansions": MAX_EXPANSIONS}
     print(write_json(provenance(args.evidence) | about | {"settings": rows}, args.out), end="")
     if args.docs:
-        (args.docs / "ablation.md").write_text(_page(rows, len(cases), locator.name), encoding="utf-8")
+        (args.docs / "ablation.md").write_text(_page(rows, len(chosen)), encoding="utf-8")
         for guess, name in ((False, "ablation.svg"), (True, "ablation-guess.svg")):
             (args.docs / name).write_text(plot_of(rows, guess=guess), encoding="utf-8")
 
 
-def _page(rows: list[dict[str, Any]], num_photos: int, model: str) -> str:
+def _page(rows: list[dict[str, Any]], num_photos: int) -> str:
     return f"""# Decoders, selectors, evidence
 
-Made by `python benchmarks/ablation.py` from its figures; do not edit. {num_photos:,} photos, model `{model}`.
-Its weights were fitted on the same photos, so differences between rows mean more than the rows.
+Made by `python benchmarks/ablation.py` from its figures; do not edit. {num_photos:,} photos of Im2GPS3k, the
+mixture, its weights fitted on the photos of other photographers (five folds).
 
 Percent within 25 / 200 km by selector; `mbr` chooses among the candidates, but for the decoder `posterior`,
 where it may answer with any point. `oracle` takes the candidate nearest to the truth: what a perfect selector

@@ -22,7 +22,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from common import provenance, write_json
+from common import memory_bytes, provenance, write_json
 from geotoken.cli.batch import choose_workers
 from geotoken.decoding import decode, posterior, score_prefixes
 from geotoken.images.read import find_images, read
@@ -143,11 +143,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _resident_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+    return memory_bytes(pid=pid) / 2**20
 
 
 if __name__ == "__main__":

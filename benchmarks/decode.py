@@ -136,7 +136,7 @@ def measurements(
     if "torch" in args.backends:
         models += [("torch", dtype, lambda d=dtype: TorchModel(network, dtype=d)) for dtype in args.dtypes]
     if "onnx" in args.backends:
-        models += [("onnx", "float32", lambda: _exported(network, args.threads))]
+        models += [("onnx", "float32", lambda: exported(network, args.threads))]
     for backend, dtype, make in models:
         model = make()
         memory = model.encode(evidence)
@@ -158,7 +158,8 @@ def _decoding(model: TokenModel, memory: Any, options: DecodingOptions) -> Calla
     return run
 
 
-def _exported(network: GeoTokenModel, num_threads: int) -> OnnxModel:
+def exported(network: GeoTokenModel, num_threads: int) -> OnnxModel:
+    """The network in ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(network, Path(folder))
         return OnnxModel.load(Path(folder), num_threads)

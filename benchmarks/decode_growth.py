@@ -8,7 +8,6 @@ in decode.py. One thing varies at a time; the rest is as in `BASE`. Needs [dev].
 
 import argparse
 import dataclasses
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from typing import Any
 import torch
 
 from common import provenance, write_json
-from decode import SEED, Counted, make_evidence
+from decode import SEED, Counted, exported, make_evidence
 from geotoken.decoding import DecodingOptions, decode
 from geotoken.model import ModelConfig, OnnxModel
-from geotoken.model.network import GeoTokenModel, export_onnx
+from geotoken.model.network import GeoTokenModel
 
 BASE = {"photos": 8, "samples": 30, "beam_width": 5, "neighbors": 15, "width": 512}
 VARIED = {
@@ -52,9 +51,7 @@ def make_model(width: int) -> OnnxModel:
     torch.manual_seed(SEED)
     paper = ModelConfig.paper()
     config = dataclasses.replace(paper, width=width, num_heads=width // 64, feed_forward=2 * width)
-    with tempfile.TemporaryDirectory() as folder:
-        export_onnx(GeoTokenModel(config), Path(folder))
-        return OnnxModel.load(Path(folder), num_threads=1)
+    return exported(GeoTokenModel(config), num_threads=1)
 
 
 def measure(models: dict[int, OnnxModel], given: dict[str, int], varies: str) -> dict[str, Any]:

@@ -9,16 +9,14 @@ model loaded. Random weights and evidence as in decode.py. Needs [dev].
 import argparse
 import ctypes
 import os
-import tempfile
 from pathlib import Path
 
 import torch
 
-from common import provenance, write_json
-from decode import CONFIGS, SEED, make_evidence
+from common import memory_bytes, provenance, write_json
+from decode import CONFIGS, SEED, exported, make_evidence
 from geotoken.decoding import DecodingOptions, decode
-from geotoken.model import OnnxModel
-from geotoken.model.network import GeoTokenModel, TorchModel, export_onnx
+from geotoken.model.network import GeoTokenModel, TorchModel
 
 
 def main() -> None:
@@ -37,18 +35,13 @@ def main() -> None:
     torch.manual_seed(SEED)
     network = GeoTokenModel(CONFIGS[args.config]()).eval()
     evidence = make_evidence(network.config, args.batch, None)
-    if args.backend == "torch":
-        model: TorchModel | OnnxModel = TorchModel(network)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            export_onnx(network, Path(folder))
-            model = OnnxModel.load(Path(folder), args.threads)
+    model = TorchModel(network) if args.backend == "torch" else exported(network, args.threads)
     num_weights = sum(parameter.numel() for parameter in network.parameters())
     if args.backend == "onnx":
         del network
     ctypes.CDLL(None).malloc_trim(0)  # give back what the export freed, so that the run cannot hide in it
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
+    before = memory_bytes("VmRSS")
     decode(model, evidence, DecodingOptions(decoder="sample", num_samples=args.samples, seed=SEED))
     row = {
         "stage": "sample",
@@ -59,15 +52,9 @@ def main() -> None:
         "samples": args.samples,
         "weight_bytes": 4 * num_weights,
         "bytes_with_model": before,
-        "peak_bytes_over_model": _status("VmHWM") - before,
+        "peak_bytes_over_model": memory_bytes("VmHWM") - before,
     }
     print(write_json([row | provenance()], args.out), end="")
-
-
-def _status(name: str) -> int:
-    """A line of the process's status, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """How well do the evidence models locate photos from retrieved neighbors and recorded guesses alone?
 
 Owner-disjoint cross-validation on an evidence table (docs/experiments.md says which), repeated with other
-folds. Both forms of weights are fitted on the other folds: the linear one with the scales and the prior that
-the model has for photos, and the network with those that it has for ranks. The posterior is taken on the
-token tree; the answer is the best point of it, among neighbors, guesses and peaks, for each of several
-weightings of the five thresholds. Simple rules stand beside them. Intervals are by a bootstrap over
-photographers of the mean over the repetitions. Needs [dev].
+folds. All are fitted on the other folds: the mixture with linear weights, with the scales and the prior that
+it has for photos; the mixture with the network that weighs ranks; and the transformer, which begins with
+weights that were trained on imagined cases (tools/fit_transformer.py). `both` is the mean of the last two
+distributions. The posterior is taken on the token tree; the answer is the best point of it, among neighbors,
+guesses and peaks, for each of several weightings of the five thresholds. Simple rules stand beside them.
+Intervals are by a bootstrap over photographers of the mean over the repetitions. Needs [dev].
 
 An interrupted run goes on where it was if it is given the same `--work` folder.
 """
@@ -14,6 +15,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +29,36 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import fit_mixture as fit
 import fit_network as net
+from blend import Blend
 from build_mini import NETWORK_SCALES, NUM_NEIGHBORS, RANK_ONLY, gps_points
 from common import provenance, write_json
+from fit_transformer import LOOP, fine_tune
 from geotoken.decoding import posterior
 from geotoken.evaluate import Case, baseline_rows, cases_of_evidence, load_evidence_table
+from geotoken.evaluate.evidence_table import EvidenceTable
 from geotoken.evaluate.intervals import Measured, clusters, estimate, interval, resample
 from geotoken.evaluate.records import Row, column, failed_row
 from geotoken.evaluate.run import REGION_LEVEL, leaf_nll
 from geotoken.evaluate.summary import fill_errors
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
 from geotoken.metrics import THRESHOLDS_KM, covered
-from geotoken.mixture import MixtureConfig, MixtureModel, Ranked, WorldPrior
+from geotoken.mixture import MixtureConfig, MixtureModel, Ranked
+from geotoken.model.network import GeoTokenModel, TorchModel, load_network, save_network
+from geotoken.prior import WorldPrior
+from geotoken.protocol import TokenModel
 from geotoken.selection.mbr import maximize
 from geotoken.selection.utility import parse_utility
+from simulate_evidence import Cases, pack
 
 EPSILON = 1e-4
-UTILITIES = {"linear": ("1,1,1,1,1",), "network": ("1,1,1,1,1", "2,1,2,2,2", "2,1,2,2,3")}
+FORMS = ("linear", "network", "transformer", "both")
+UTILITIES = {"linear": ("1,1,1,1,1",)} | dict.fromkeys(FORMS[1:], ("1,1,1,1,1", "2,1,2,2,2", "2,1,2,2,3"))
 """Weights of the five thresholds that each form is asked for."""
 SEEN_M = (1, 10, 100, 1000)
 """Distances from a truth to the nearest point of the prior that are reported, metres."""
 
 
-def answers(model: MixtureModel, case: Case, utilities: Sequence[str]) -> list[Row]:
+def answers(model: TokenModel, case: Case, utilities: Sequence[str]) -> list[Row]:
     """A row for each utility: answer, density at the truth, credible interval of the truth, confidence."""
     evidence = case.evidence
     memory = model.encode([evidence])
@@ -70,10 +81,39 @@ def answers(model: MixtureModel, case: Case, utilities: Sequence[str]) -> list[R
     return rows
 
 
+class Transformer:
+    """What fine-tuning needs, and what was tuned before."""
+
+    def __init__(self, first: Path, others: Path | None, points: Path, work: Path | None) -> None:
+        self.first = load_network(first)
+        self.others = None if others is None else Cases.load(others)
+        self.points = to_xyz(*gps_points(points))
+        self.work = work
+
+    def tuned(
+        self, table: EvidenceTable, truth: NDArray[np.float64], rows: NDArray[np.int64], seed: int
+    ) -> GeoTokenModel:
+        """The network fitted to some photos of a table; read, if it was fitted before."""
+        name = sha256(rows.tobytes()).hexdigest()[:16]
+        folder = None if self.work is None else self.work / f"transformer_{seed}_{name}"
+        if folder is not None and folder.exists():
+            return load_network(folder)
+        cases = pack([table.cases[i] for i in rows], truth[rows], NUM_NEIGHBORS)
+        loop = replace(LOOP, seed=seed)
+        network = fine_tune(self.first, cases, self.points, others=self.others, loop=loop)
+        if folder is not None:
+            folder.mkdir(parents=True)
+            save_network(network, folder)
+        return network
+
+
 class Study:
     """The table, what fitting needs of it, and the folds."""
 
-    def __init__(self, evidence: Path, model: Path, num_folds: int) -> None:
+    def __init__(
+        self, evidence: Path, model: Path, num_folds: int, transformer: Transformer | None = None
+    ) -> None:
+        self.transformer = transformer
         self.table = load_evidence_table(evidence, guesses=True)
         self.cases = {True: cases_of_evidence(self.table)}
         self.cases[False] = cases_of_evidence(load_evidence_table(evidence, guesses=False))
@@ -85,9 +125,12 @@ class Study:
             "network": WorldPrior.load(model / "ranked_prior.npz"),
         }
 
-    def models(self, form: str, seed: int) -> Iterator[tuple[NDArray[np.int64], MixtureModel]]:
+    def models(self, form: str, seed: int) -> Iterator[tuple[NDArray[np.int64], TokenModel]]:
         """Photos of each fold with the model fitted on the others."""
         fold = fit.owner_folds(self.table.owner, self.num_folds, seed)
+        if form in ("transformer", "both"):
+            yield from self._transformers(form, fold, seed)
+            return
         prior = self.priors[form]
         if form == "network":
             cases = net.network_cases(self.table.cases, self.truth, NETWORK_SCALES, prior)
@@ -102,6 +145,19 @@ class Study:
                 yield test, MixtureModel(self.config, prior, ranked=Ranked(network, prior))
             else:
                 yield test, self._linear(features, guesses, train)
+
+    def _transformers(
+        self, form: str, fold: NDArray[np.int64], seed: int
+    ) -> Iterator[tuple[NDArray[np.int64], TokenModel]]:
+        assert self.transformer is not None
+        mixtures = self.models("network", seed) if form == "both" else None
+        for held_out in range(self.num_folds):
+            test = np.flatnonzero(fold == held_out)
+            network = self.transformer.tuned(self.table, self.truth, np.flatnonzero(fold != held_out), seed)
+            model: TokenModel = TorchModel(network)
+            if mixtures is not None:
+                model = Blend([model, next(mixtures)[1]], (1, 1))
+            yield test, model
 
     def _linear(
         self, features: fit.Features, guesses: fit.Features, train: NDArray[np.int64]
@@ -222,17 +278,26 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="repetitions with other folds, of the network")
     parser.add_argument("--linear-seeds", type=int, default=1, help="repetitions of linear weights")
-    parser.add_argument("--forms", nargs="+", default=["linear", "network"], choices=["linear", "network"])
+    parser.add_argument("--transformer-seeds", type=int, default=1, help="repetitions of the transformer")
+    parser.add_argument("--forms", nargs="+", default=FORMS[:2], choices=FORMS)
+    parser.add_argument("--pretrained", type=Path, help="transformer that was trained on imagined cases")
+    parser.add_argument("--others", type=Path, help="cases of photos that it is also fitted to")
     parser.add_argument("--work", type=Path, help="folder for finished parts of the run")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study(args.evidence, args.model, args.folds)
+    transformer = None
+    if args.pretrained is not None:
+        transformer = Transformer(args.pretrained, args.others, args.gps_points, args.work)
+    elif {"transformer", "both"} & set(args.forms):
+        parser.error("--forms transformer and both need --pretrained and --gps-points")
+    study = Study(args.evidence, args.model, args.folds, transformer)
     owner = study.table.owner
     rules = baseline_rows(study.cases[True])
     votes = {False: rules["five_scale_vote"], True: rules["five_scale_vote_with_guess"]}
     systems = {name: figures([rows], owner, None) for name, rows in rules.items()}
     seeds = {"linear": args.linear_seeds, "network": args.seeds}
+    seeds |= dict.fromkeys(("transformer", "both"), args.transformer_seeds)
     result: dict[str, Any] = {"n": len(owner), "folds": args.folds, "seeds": seeds, "systems": systems}
     for form in args.forms:
         runs = [run(study, form, seed, args.work) for seed in range(seeds[form])]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import provenance
+from common import memory_bytes, provenance
 from geotoken.features import FeatureStore
 from geotoken.features.shard import header, row_key, write_table
 from geotoken.features.store import FORMAT_VERSION, KIND
@@ -138,9 +138,7 @@ def read_batches(args: argparse.Namespace) -> dict[str, float]:
 
 def anonymous_mb() -> float:
     """Memory of this process that is no file's (RssAnon), in MB."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon"))
-    return round(int(kilobytes) * 1024 / 1e6, 1)
+    return round(memory_bytes("RssAnon") / 1e6, 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import provenance
+from common import memory_bytes, provenance
 from geotoken.gallery import Exclusion, Gallery, GalleryTable
 from geotoken.gallery.kinds import KINDS
 from geotoken.gallery.write import INDEX_NAME, write_gallery
@@ -289,9 +289,7 @@ def _random_table(rng: np.random.Generator, first: int, size: int) -> GalleryTab
 
 
 def _memory_mb() -> float:
-    """Memory of this process that is resident, in MB (10^6 bytes); Linux only."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return round(int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6, 1)
+    return round(memory_bytes() / 1e6, 1)
 
 
 def _random_gallery(rng: np.random.Generator, num_photos: int, dim: int) -> Gallery:

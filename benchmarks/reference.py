@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import export_encoder
 from common import provenance, write_json
-from geotoken.images.embed import Encoder, View
+from geotoken.images.embed import Encoder
 from geotoken.images.read import read
+from geotoken.images.view import View
 from geotoken.metrics import accuracy, distance_to_truth_km
 from queries import SEEN_KM, UNSEEN_KM, halves
 

@@ -14,7 +14,8 @@ import pytest
 from geotoken.artifact import bundled_models, save_artifact
 from geotoken.gallery import build_gallery
 from geotoken.images.embed import Encoder
-from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, WorldPrior
+from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust
+from geotoken.prior import WorldPrior
 from geotoken.tokens import TokenScheme
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -8,7 +8,7 @@ from geotoken.model.batch import describe_places
 
 
 def make_store(
-    folder, num_rows=300, *, dim=8, seed=0, splits=("train", "train", "train", "val", "test"), length=1.0
+    folder, num_rows=300, *, seed=0, splits=("train", "train", "train", "val", "test"), length=1.0
 ):
     """A store whose rows come in moments of three photos; returns it opened.
 
@@ -16,16 +16,16 @@ def make_store(
     the length asked for.
     """
     rng = np.random.default_rng(seed)
-    dims = {"image": dim, "text": 3}
+    dims = {"image": 8, "text": 3}
     writer = StoreWriter.open(
         folder, {name: Modality(d, f"enc-{name}") for name, d in dims.items()}, "f", resume=False
     )
-    moments = rng.normal(size=(num_rows // 3 + 1, dim))
+    moments = rng.normal(size=(num_rows // 3 + 1, 8))
     places = rng.uniform([-60, -180], [60, 180], (num_rows // 3 + 1, 2))
     vectors, rows = [], []
     for number in range(num_rows):
         moment = number // 3
-        vector = moments[moment] + 0.1 * rng.normal(size=dim)
+        vector = moments[moment] + 0.1 * rng.normal(size=8)
         vectors.append(length * vector / np.linalg.norm(vector))
         rows.append(
             {
@@ -52,21 +52,19 @@ def make_store(
     return FeatureStore.open(folder)
 
 
-def make_located_store(
-    folder, num_rows=2400, *, dim=24, num_towns=60, noise=0.05, seed=0, encoder="enc-image"
-):
+def make_located_store(folder, num_rows=2400, *, dim=24, num_towns=60, encoder="enc-image"):
     """A store where vectors tell places: a random projection of waves over the sphere; returns it opened.
 
     Photos lie within some km of towns; each town has several owners.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     towns = np.stack(
         [np.degrees(np.arcsin(rng.uniform(-0.8, 0.9, num_towns))), rng.uniform(-180, 180, num_towns)]
     )
     town = rng.integers(0, num_towns, num_rows)
     lat, lng = towns[:, town] + rng.normal(0, 0.05, (2, num_rows))
     waves = describe_places(lat, lng).reshape(num_rows, 3, -1, 2)[:, :, :5].reshape(num_rows, -1)
-    vectors = waves @ rng.normal(size=(waves.shape[1], dim)) / 5 + noise * rng.normal(size=(num_rows, dim))
+    vectors = waves @ rng.normal(size=(waves.shape[1], dim)) / 5 + 0.05 * rng.normal(size=(num_rows, dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     owner = [f"o{one}-{number % 4}" for one, number in zip(town, rng.integers(0, 4, num_rows), strict=True)]
     writer = StoreWriter.open(folder, {"image": Modality(dim, encoder)}, "f", resume=False)

@@ -16,7 +16,6 @@ prior to the gallery. Countries weigh equally, because the gallery holds some of
 import argparse
 import shutil
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +28,13 @@ import fit_network as net
 from density_prior import density_prior
 from geotoken import cells, places
 from geotoken.artifact import CARD_NAME, save_artifact
+from geotoken.backbones.geoclip_package import read_points
 from geotoken.evaluate.evidence_table import EvidenceTable, load_evidence_table
 from geotoken.evidence import Evidence
 from geotoken.gallery import Exclusion, Gallery
 from geotoken.geo import EARTH_RADIUS_KM, from_xyz, haversine_km, to_xyz
-from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, Ranked, WorldPrior
+from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, Ranked
+from geotoken.prior import WorldPrior
 from geotoken.tokens import TokenScheme
 
 SCALES = fit.Scales(sharp_km=(0.1, 0.6, 4.0, 25.0), broad_km=(100.0, 400.0, 1500.0))
@@ -71,17 +72,14 @@ class GalleryCases:
     """Weight of each, shape (N,)."""
     seen: NDArray[np.bool_]
     """Whether the place is in the gallery, shape (N,)."""
+    row: NDArray[np.int64]
+    """Its row of the gallery, shape (N,)."""
 
 
 def gps_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latitudes and longitudes of the GPS gallery in the geoclip wheel (or of the CSV inside it)."""
-    name = "geoclip/model/gps_gallery/coordinates_100K.csv"
-    if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel, wheel.open(name) as file:
-            table = np.loadtxt(file, delimiter=",", skiprows=1)
-    else:
-        table = np.loadtxt(path, delimiter=",", skiprows=1)
-    return table[:, 0], table[:, 1]
+    """Latitudes and longitudes of GeoCLIP's GPS gallery."""
+    lat, lng = read_points(path).T
+    return lat, lng
 
 
 def world_prior(path: Path) -> WorldPrior:
@@ -115,7 +113,7 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
     """
     table, rng = gallery.table, np.random.default_rng(seed)
     left_out_km = rng.choice(_unseen_distances_km(gallery, prior, rng), gallery.size)
-    cases, truth, seen = [], [], []
+    cases, truth, seen, row = [], [], [], []
     for place_seen in (True, False):
         exclusions = [
             _exclusion(gallery, i, None if place_seen else left_out_km[i]) for i in range(gallery.size)
@@ -128,13 +126,14 @@ def gallery_cases(gallery: Gallery, prior: WorldPrior, seed: int = 0) -> Gallery
             cases.append(neighbors.to_evidence())
             truth.append(_blur(float(table.lat[i]), float(table.lng[i]), sigma_km, rng))
             seen.append(place_seen)
+            row.append(i)
     points, is_seen = np.array(truth), np.array(seen)
     weight = np.zeros(len(points))
     for group, share in ((is_seen, SEEN_SHARE), (~is_seen, 1 - SEEN_SHARE)):
         country = [place.country_code for place in places.nearest(*from_xyz(points[group]))]
         _, inverse, counts = np.unique(country, return_inverse=True, return_counts=True)
         weight[group] = share / len(counts) / counts[inverse]
-    return GalleryCases(cases, points, weight, is_seen)
+    return GalleryCases(cases, points, weight, is_seen, np.array(row))
 
 
 def fit_guesses(table: EvidenceTable, truth: NDArray[np.float64], prior: WorldPrior) -> GuessTrust:
@@ -198,7 +197,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("evidence", type=Path, help="evidence table, Parquet")
-    parser.add_argument("gps_points", type=Path, help="geoclip wheel, or its coordinates_100K.csv")
+    parser.add_argument("gps_points", type=Path, help="geoclip wheel, or the folder it was unpacked to")
     parser.add_argument("--model", type=Path, required=True, help="model folder with encoder and gallery")
     args = parser.parse_args()
     torch.set_num_threads(1)

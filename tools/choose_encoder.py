@@ -33,8 +33,8 @@ from scipy.sparse.csgraph import connected_components
 
 import export_encoder
 from geotoken.geo import haversine_km
-from geotoken.images.embed import View
 from geotoken.images.read import read
+from geotoken.images.view import View
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 

@@ -2,7 +2,7 @@
 
 Owns the estimate; must not know where the points come from or what the prior is used for.
 
-Each point is a mixture of radial kernels (geotoken.mixture.kernels), drawn as particles at equal steps of
+Each point is a mixture of radial kernels (geotoken.kernels), drawn as particles at equal steps of
 mass in random directions. An adaptive tree over the particles gives the cells, further particles their
 masses; then siblings are merged while their common density costs next to no likelihood.
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from geotoken import cells
 from geotoken.geo import EARTH_RADIUS_KM
-from geotoken.mixture import WorldPrior
-from geotoken.mixture.kernels import chord2_holding
+from geotoken.kernels import chord2_holding
+from geotoken.prior import WorldPrior
 
 Floats = NDArray[np.float64]
 

@@ -28,8 +28,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geotoken.images.embed import FORMAT_VERSION, Encoder, EncoderConfig, View
+from geotoken.images.embed import FORMAT_VERSION, Encoder, EncoderConfig
 from geotoken.images.read import read
+from geotoken.images.view import View
 
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # EfficientNet-Lite: (x - 127) / 128
 HEAD = "head"

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from geotoken import cells
 from geotoken.evidence import Evidence
 from geotoken.geo import to_xyz
-from geotoken.mixture import GuessTrust, NeighborTrust, WorldPrior
-from geotoken.mixture.kernels import chord2_km2, falloff, peak_density
+from geotoken.kernels import chord2_km2, falloff, peak_density
+from geotoken.mixture import GuessTrust, NeighborTrust
 from geotoken.mixture.weights import agreements
+from geotoken.prior import WorldPrior
 
 Floats = NDArray[np.float64]
 REGULARISATION = 0.002

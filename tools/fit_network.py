@@ -18,8 +18,9 @@ from torch import nn
 import fit_mixture as fit
 from geotoken.evidence import Evidence
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
-from geotoken.mixture import EvidenceNetwork, WorldPrior
+from geotoken.mixture import EvidenceNetwork
 from geotoken.mixture.network import CLIP, NEAR_SCALES_KM, NUM_ROUNDS, num_features
+from geotoken.prior import WorldPrior
 
 HIDDEN, DROPOUT, WEIGHT_DECAY = 32, 0.3, 0.1
 EPOCHS, BATCH, LEARNING_RATE = 20, 96, 2e-3

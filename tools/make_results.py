@@ -18,7 +18,10 @@ from typing import Any
 
 from geotoken.artifact import load_artifact, save_artifact
 from geotoken.tokens import TokenScheme
+from mllm_tables import mllm_load, mllm_replay
 from world_tables import (
+    THRESHOLDS_KM,
+    result,
     world_bayes,
     world_bayes_conditions,
     world_geoclip,
@@ -27,7 +30,6 @@ from world_tables import (
 )
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 MODEL = ROOT / "src" / "geotoken" / "data" / "models" / "mini"
 PAGES = (
     ROOT / "README.md",
@@ -35,20 +37,15 @@ PAGES = (
     ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "batches.md",
     ROOT / "docs" / "deploy.md",
+    ROOT / "docs" / "mllm.md",
     ROOT / "docs" / "performance.md",
     ROOT / "docs" / "quickstart.md",
     ROOT / "docs" / "worlds.md",
     MODEL / "MODEL_CARD.md",
 )
-THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 HALVES = ("look", "report")
 GROUPS = ("all", "seen", "unseen")
 """Groups of queries."""
-
-
-def result(name: str) -> Any:
-    """Content of one result file."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def within(metrics: dict[str, float], thresholds_km: tuple[int, ...] = THRESHOLDS_KM) -> str:
@@ -128,7 +125,7 @@ def reliability() -> str:
 
 
 def evidence() -> str:
-    """Im2GPS3k from recorded neighbors, cross-validated: rules and both forms of weights."""
+    """Im2GPS3k from recorded neighbors, cross-validated: rules, the forms of the mixture, the transformer."""
     found = result("evidence")["systems"]
     rows = [
         "| | within 1 / 25 / 200 / 750 / 2500 km | median km | NLL | coverage 50 / 90 |",
@@ -140,10 +137,14 @@ def evidence() -> str:
         ("kernel vote, five scales", found["five_scale_vote"]),
         ("linear weights", found["linear"]["1,1,1,1,1"]),
         ("**network**", found["network"][chosen]),
+        ("transformer", found["transformer"][chosen]),
+        ("network and transformer, half each", found["both"][chosen]),
         ("recorded guess alone", found["guess"]),
         ("kernel vote with the guess", found["five_scale_vote_with_guess"]),
         ("linear weights with the guess", found["linear_guess"]["1,1,1,1,1"]),
         ("**network with the guess**", found["network_guess"][chosen]),
+        ("transformer with the guess", found["transformer_guess"][chosen]),
+        ("network and transformer with the guess", found["both_guess"][chosen]),
     ):
         calibration = "| |"
         if "nll" in metrics:
@@ -155,10 +156,12 @@ def evidence() -> str:
 
 
 def evidence_vote() -> str:
-    """The network minus the vote on the same photos, with intervals, for every weighting of thresholds."""
+    """Trained models minus the vote on the same photos, with intervals, for every weighting of thresholds."""
     found = result("evidence")["systems"]
     rows = ["| weights | 1 km | 25 km | 200 km | 750 km | 2500 km |", "| --- | --- | --- | --- | --- | --- |"]
-    for label, system in (("network", "network"), ("network with the guess", "network_guess")):
+    forms = ("network", "transformer", "both")
+    systems = [(form, form) for form in forms] + [(f"{form} with the guess", f"{form}_guess") for form in forms]
+    for label, system in systems:
         for weights, metrics in found[system].items():
             cells = []
             for one in metrics["minus_vote"].values():
@@ -467,8 +470,8 @@ TABLES: dict[str, Callable[[], str]] = {
         batch,
         serve,
         galleries,
-        *(queries, calibration, reliability, evidence, speed, encoder, storage, limits),
         *(decode, decode_conditions, decode_prefixes, prefix_sharing, decode_memory, decode_growth),
+        *(mllm_replay, mllm_load),
         *(world_bayes, world_bayes_conditions),
         *(world_geoclip, world_geoclip_decoders, world_geoclip_conditions),
     )

@@ -27,7 +27,8 @@ ANSWERS = {
 }
 
 
-def _result(name: str) -> Any:
+def result(name: str) -> Any:
+    """Content of one result file."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -38,7 +39,7 @@ def _row(name: str, figures: dict[str, float], digits: int = 1) -> str:
 
 def world_bayes() -> str:
     """Geotoken beside the optimum."""
-    found = _result("world_bayes")
+    found = result("world_bayes")
     bayes, ours, gap = found["bayes"], found["geotoken"], found["gap"]
     rows = [
         "| answer | 1 km | 25 km | 200 km | 750 km | 2500 km | NLL |",
@@ -57,7 +58,7 @@ def world_bayes() -> str:
 
 def world_bayes_conditions() -> str:
     """What was trained, and how long."""
-    found = _result("world_bayes")
+    found = result("world_bayes")
     world, how = found["world"], found["training"]
     ours = found["geotoken"]
     return "\n".join(
@@ -77,7 +78,7 @@ def world_bayes_conditions() -> str:
 
 def world_geoclip() -> str:
     """Geotoken beside the baselines, means over seeds."""
-    found = _result("world_geoclip")["mean"]
+    found = result("world_geoclip")["mean"]
     rows = [
         "| method | 1 km | 25 km | 200 km | 750 km | 2500 km | median, km |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -91,7 +92,7 @@ def world_geoclip() -> str:
 
 def world_geoclip_decoders() -> str:
     """Decoders and selections, means over seeds."""
-    found = _result("world_geoclip")["mean"]
+    found = result("world_geoclip")["mean"]
     rows = [
         "| answer | 1 km | 25 km | 200 km | 750 km | 2500 km | median, km |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -105,7 +106,7 @@ def world_geoclip_decoders() -> str:
 
 def world_geoclip_conditions() -> str:
     """Sizes, times and calibration."""
-    found = _result("world_geoclip")
+    found = result("world_geoclip")
     first = found["seeds"][0]
     ours = [one["geotoken"] for one in found["seeds"]]
     minutes = sum(one["training"]["seconds"] for one in ours) / len(ours) / 60

@@ -5,7 +5,6 @@ Owns the recipe, its unfitted defaults and the card; must not know how the parts
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,8 +27,9 @@ from geotoken.backbones.catalog import BACKBONES, PREPROCESSING_NAME
 from geotoken.backbones.geoclip_package import REQUIREMENT, geoclip_package, read_points
 from geotoken.backbones.load import find_backbone
 from geotoken.errors import ArtifactError, InputError
+from geotoken.files import replacing_folder
 from geotoken.gallery.table import GalleryTable
-from geotoken.gallery.write import put_in_place, write_gallery
+from geotoken.gallery.write import write_gallery
 from geotoken.manifest import read_manifest
 from geotoken.mixture import MixtureConfig, MixtureModel, NeighborTrust
 from geotoken.tokens import TokenScheme
@@ -141,46 +141,39 @@ def _assemble(
     points: NDArray[np.float64],
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write the model beside its place, then rename it.
+    """Write the model, whole or not at all.
 
     Raises:
         ArtifactError: It cannot be written, or something else is in its place.
     """
-    temporary: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        temporary.chmod(0o755)  # mkdtemp makes a folder for one user only
-        encoder_name, source, license_name = _write_encoder(temporary / "encoder", clip, parts)
-        write_gallery(
-            temporary / "gallery",
-            _pieces(parts, points, progress),
-            encoder_name=encoder_name,
-            dim=parts.location_encoder.dim,
-        )
-        _write_mixture(temporary / "mixture", parts.logit_scale)
-        _write_alignment(temporary / ALIGNMENT, parts, encoder_name)
-        card = _CARD.format(
-            num_points=len(points),
-            backbone=source,
-            backbone_license=license_name,
-            requirement=REQUIREMENT,
-            logit_scale=parts.logit_scale,
-            shares=", ".join(f"{share:g}" for share in SCALE_SHARES),
-            prior=PRIOR_SHARE,
-        )
-        (temporary / CARD_NAME).write_text(card, encoding="utf-8")
-        save_artifact(temporary, name=GEOCLIP, scheme=TokenScheme(), head="mixture")
-        if folder.is_dir() and any(folder.iterdir()):
-            read_manifest(folder, KIND)  # nothing else is ever replaced
-        put_in_place(temporary, folder)
+        with replacing_folder(folder) as new:
+            encoder_name, source, license_name = _write_encoder(new / "encoder", clip, parts)
+            write_gallery(
+                new / "gallery",
+                _pieces(parts, points, progress),
+                encoder_name=encoder_name,
+                dim=parts.location_encoder.dim,
+            )
+            _write_mixture(new / "mixture", parts.logit_scale)
+            _write_alignment(new / ALIGNMENT, parts, encoder_name)
+            card = _CARD.format(
+                num_points=len(points),
+                backbone=source,
+                backbone_license=license_name,
+                requirement=REQUIREMENT,
+                logit_scale=parts.logit_scale,
+                shares=", ".join(f"{share:g}" for share in SCALE_SHARES),
+                prior=PRIOR_SHARE,
+            )
+            (new / CARD_NAME).write_text(card, encoding="utf-8")
+            save_artifact(new, name=GEOCLIP, scheme=TokenScheme(), head="mixture")
+            if folder.is_dir() and any(folder.iterdir()):
+                read_manifest(folder, KIND)  # nothing else is ever replaced
     except OSError as error:
         raise ArtifactError(
             f"model {folder} cannot be written ({error.strerror or error}); check space and permissions"
         ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_encoder(folder: Path, clip: Path, parts: "GeoClip") -> tuple[str, str, str]:

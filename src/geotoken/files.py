@@ -3,12 +3,16 @@
 Owns refusing what is no file, and what a crash may leave; must not know what the files hold.
 """
 
+import ctypes
 import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import struct
+import sys
+import tempfile
 import threading
 import tokenize
 import zipfile
@@ -122,6 +126,32 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A place to make a folder that appears whole or not at all, also if the machine stops.
+
+    Args:
+        folder: Where it shall be; its parents are made, what is there is replaced.
+
+    Yields:
+        A hidden folder beside it; moved to its place at the end, or removed if something is raised.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        beside.chmod(0o755)  # mkdtemp makes a folder for one user only
+        yield beside
+        for path in (*beside.rglob("*"), beside):
+            sync(path)
+        _put_in_place(beside, folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that its old or its new content is there at every moment.
 
@@ -201,6 +231,41 @@ def sync(path: Path) -> None:
     except OSError:
         if not is_folder:  # Windows and some network drives refuse it for folders
             raise
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a finished folder to its place; on Linux an old one is there until the new one is.
+
+    Elsewhere no folder can be renamed onto another: an old one is moved aside first, and back if that fails.
+
+    Raises:
+        OSError: It cannot be renamed; the old one is in place then.
+    """
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    if _exchange(temporary, folder):
+        return
+    old = temporary.with_name(temporary.name + "-old")
+    folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two folders in one step (renameat2 with RENAME_EXCHANGE); False where that is not possible."""
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    current_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: linux/fcntl.h, linux/fs.h
+    return (
+        rename is not None
+        and rename(current_folder, os.fsencode(a), current_folder, os.fsencode(b), exchange) == 0
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Owns the order of the parts and the batches; must not know command lines, HTTP o
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,15 @@ from geotoken.decoding import (
 from geotoken.errors import ImageError, InputError
 from geotoken.evidence import Evidence, Guess, guess_evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
-from geotoken.geo import haversine_km
 from geotoken.images.embed import ImageEncoder
 from geotoken.images.read import MAX_PIXELS, Photo, read
 from geotoken.places import nearest
-from geotoken.prediction import Prediction
+from geotoken.prediction import Prediction, remarks
 from geotoken.protocol import Memory, TokenModel
 from geotoken.regions import Region
 from geotoken.reward import RewardModel, evidence_places, widen
 from geotoken.selection import METHODS, SCORED, Utility, mixed_thresholds, select, weighted_thresholds
 from geotoken.vectors import VectorSource, check_modalities, modalities_of
-from geotoken.words import DOUBTFUL, percent
 
 PhotoSource = str | os.PathLike[str] | bytes
 
@@ -335,6 +333,37 @@ class Locator:
         no_photo = np.empty((0, self.encoder.dim), dtype=np.float32)
         return self._predict(name, Neighbors.none(), self._decide(merged, no_photo, options))
 
+    def answer_at(self, answer: Prediction, lat: float, lng: float) -> Prediction:
+        """Answer with another point: candidates and posterior stay, what is said of the point is new.
+
+        Args:
+            answer: An answer of this locator.
+            lat: Latitude of the point in degrees; it must lie in the region of the answer, if there is one.
+            lng: Longitude of the point in degrees.
+
+        Returns:
+            The answer at that point.
+
+        Raises:
+            InputError: If the answer does not say what it was found with.
+        """
+        if answer.evidence is None:
+            raise InputError(f"the answer for {answer.image} has no evidence; give one of this locator")
+        model = self.model
+        if answer.region is not None:
+            model = RegionModel(model, answer.region, EPSILON)
+        tokens = model.scheme.encode(lat, lng)
+        log_probs = score_prefixes(model, [answer.evidence], tokens[None, None])[0, 0]
+        return replace(
+            answer,
+            lat=lat,
+            lng=lng,
+            tokens=tuple(tokens.tolist()),
+            levels=self._levels(tokens, log_probs),
+            place=nearest([lat], [lng])[0],
+            warnings=remarks(lat, lng, answer.gps, answer.region_probability),
+        )
+
     def _look_up(self, photos: Sequence[PhotoSource], options: LocateOptions) -> "list[_LookedUp | Failure]":
         """Read, embed and search a batch."""
         read_photos = [self._read(photo) for photo in photos]
@@ -398,6 +427,7 @@ class Locator:
             whole,
             options.within,
             region_probability,
+            evidence,
         )
 
     def _similarity(
@@ -436,10 +466,10 @@ class Locator:
         )
 
     def _describe(self, item: "_LookedUp", found: "_Found") -> Prediction:
-        return self._predict(item.name, item.neighbors, found, _warnings(item.photo, found))
+        return self._predict(item.name, item.neighbors, found, item.photo.gps)
 
     def _predict(
-        self, name: str, neighbors: Neighbors, found: "_Found", warnings: tuple[str, ...] = ()
+        self, name: str, neighbors: Neighbors, found: "_Found", gps: tuple[float, float] | None = None
     ) -> Prediction:
         return Prediction(
             image=name,
@@ -453,7 +483,9 @@ class Locator:
             place=nearest([found.lat], [found.lng])[0],
             region=found.region,
             region_probability=found.region_probability,
-            warnings=warnings,
+            warnings=remarks(found.lat, found.lng, gps, found.region_probability),
+            evidence=found.evidence,
+            gps=gps,
         )
 
 
@@ -479,28 +511,12 @@ class _Found:
     posterior: Posterior
     region: Region | None
     region_probability: float | None
+    evidence: Evidence
 
 
 def _refuse_single(photos: object) -> None:
     if isinstance(photos, str | bytes | os.PathLike):
         raise InputError(f"photos is the single photo {_name(photos)}; give a list of photos")
-
-
-def _warnings(photo: Photo, found: _Found) -> tuple[str, ...]:
-    remarks = []
-    if photo.gps is not None:
-        lat, lng = photo.gps
-        distance_km = float(haversine_km(lat, lng, found.lat, found.lng))
-        remarks.append(
-            f"this file already carries GPS ({lat:.5f}, {lng:.5f}), {distance_km:,.1f} km from this answer; "
-            "it was not used as evidence"
-        )
-    if found.region_probability is not None and found.region_probability < DOUBTFUL:
-        remarks.append(
-            f"the photo alone gives the region asked for {percent(found.region_probability)}; radii and "
-            "probabilities hold only if it was taken there"
-        )
-    return tuple(remarks)
 
 
 def _name(source: PhotoSource) -> str:

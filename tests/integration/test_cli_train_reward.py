@@ -14,11 +14,10 @@ from geotoken.features import FeatureStore
 from geotoken.features.write import Modality, StoreWriter
 from geotoken.images.embed import Encoder
 from geotoken.train.config import read_sections
-from geotoken.train.decoder import owner_hash
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.reward_cases import RewardCases
 from geotoken.train.reward_settings import SECTIONS
-from geotoken.train.store_cases import owner_codes
+from geotoken.train.splits import owner_codes, owner_hash
 
 DECODER = """
 [model]

@@ -1,17 +1,12 @@
 """The report of `geotoken eval` opened in a real browser: it runs, it fetches nothing, it can be used."""
 
-import shutil
-
 import pytest
 from typer.testing import CliRunner
 
+from browsing import opened, wait_until
 from geotoken.cli import app
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "<img src=x onerror=alert(1)>'&.jpg"
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
 
 @pytest.fixture(scope="module")
@@ -34,37 +29,10 @@ def report(tmp_path_factory):
     return folder / "report" / "index.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    arguments = ["--headless", "--no-sandbox", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def page(browser, report):
-    """The page; at the end, it must have been silent and have asked for nothing but itself."""
-    trouble = []
-    opened = browser.new_page(viewport={"width": 1000, "height": 700})
-    opened.on("console", lambda message: trouble.append(message.text))
-    opened.on("pageerror", lambda error: trouble.append(str(error)))
-    opened.on("dialog", lambda dialog: trouble.append(dialog.message))
-    opened.on("request", lambda r: r.url.startswith(("file:", "data:")) or trouble.append(r.url))
-    opened.goto(report.as_uri())
-    _wait(opened, "typeof map === 'object' && !map.waiting && map.canvas.dataset.painted > 0")
-    yield opened
-    assert trouble == []
-    opened.close()
-
-
-def _wait(page, condition):
-    for _ in range(500):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(20)
-    pytest.fail(f"never: {condition}")
+    with opened(browser, report) as page:
+        yield page
 
 
 def test_the_map_shows_every_photo_and_the_way_to_its_answer(page):
@@ -77,7 +45,7 @@ def test_the_map_shows_every_photo_and_the_way_to_its_answer(page):
     ]
     page.evaluate("() => { drawn = []; map.stroke = (context, shapes) => drawn.push(shapes); }")
     page.locator("#photo-2").hover()
-    _wait(page, "drawn.some((shapes) => shapes.length === 1 && shapes[0].line.length === 4)")
+    wait_until(page, "drawn.some((shapes) => shapes.length === 1 && shapes[0].line.length === 4)")
     line = page.evaluate("drawn.find((shapes) => shapes.length === 1 && shapes[0].line.length === 4)[0].line")
     assert abs(line[2] - line[0]) == pytest.approx(10 / 360), "over the date line, not around the Earth"
 
@@ -85,10 +53,10 @@ def test_the_map_shows_every_photo_and_the_way_to_its_answer(page):
 def test_a_dot_says_what_it_is_and_shows_its_way(page):
     x, y = page.evaluate("map.toScreen(0, 0)")
     page.locator(".map canvas").first.hover(position={"x": x, "y": y})
-    _wait(page, "map.pointed?.lat === 0")
+    wait_until(page, "map.pointed?.lat === 0")
     assert "c.jpg" in page.locator(".tip").inner_text()
     page.get_by_role("searchbox").hover()
-    _wait(page, "map.pointed === null")
+    wait_until(page, "map.pointed === null")
 
 
 def test_the_table_is_sorted_and_filtered(page):

@@ -34,7 +34,8 @@ from geotoken.images.embed import Encoder
 from geotoken.images.formats import decoder
 from geotoken.images.read import read
 from geotoken.manifest import verify_manifest, write_manifest
-from geotoken.mixture import MixtureConfig, MixtureModel, WorldPrior
+from geotoken.mixture import MixtureConfig, MixtureModel
+from geotoken.prior import WorldPrior
 from geotoken.regions import Region
 from geotoken.tokens import TokenScheme
 

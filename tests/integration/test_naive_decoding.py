@@ -1,8 +1,5 @@
 """The plain loops of benchmarks/naive.py against the real decoders, on a small transformer."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,16 +8,7 @@ from geotoken.decoding import DecodingOptions, decode, score
 from geotoken.evidence import Evidence
 from geotoken.model import ModelConfig
 from geotoken.model.network import GeoTokenModel, TorchModel
-
-NAIVE = Path(__file__).parents[2] / "benchmarks" / "naive.py"
-
-
-@pytest.fixture(scope="module")
-def naive_decoder():
-    spec = importlib.util.spec_from_file_location("naive", NAIVE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.NaiveDecoder
+from naive import NaiveDecoder
 
 
 @pytest.fixture(scope="module", params=["generator", "pointer"])
@@ -44,8 +32,8 @@ def photos():
 
 
 @pytest.mark.parametrize(("decoder", "beam_width"), [("greedy", 1), ("beam", 1), ("beam", 5)])
-def test_greedy_and_beam_find_what_the_plain_loop_finds(network, photos, naive_decoder, decoder, beam_width):
-    slow = naive_decoder(network, photos)
+def test_greedy_and_beam_find_what_the_plain_loop_finds(network, photos, decoder, beam_width):
+    slow = NaiveDecoder(network, photos)
     tokens, totals = slow.greedy() if decoder == "greedy" else slow.beam(beam_width)
     found = decode(TorchModel(network), photos, DecodingOptions(decoder=decoder, beam_width=beam_width))
     for photo, one in enumerate(found):
@@ -54,6 +42,6 @@ def test_greedy_and_beam_find_what_the_plain_loop_finds(network, photos, naive_d
         np.testing.assert_allclose(one.log_prob, totals[photo][order], atol=1e-4)
 
 
-def test_samples_of_the_plain_loop_have_the_score_of_a_pass_with_cache(network, photos, naive_decoder):
-    tokens, totals = naive_decoder(network, photos).sample(4, seed=3)
+def test_samples_of_the_plain_loop_have_the_score_of_a_pass_with_cache(network, photos):
+    tokens, totals = NaiveDecoder(network, photos).sample(4, seed=3)
     np.testing.assert_allclose(score(TorchModel(network), photos, tokens), totals, atol=1e-4)

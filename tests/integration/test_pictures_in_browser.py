@@ -4,40 +4,20 @@ import base64
 import io
 import json
 import shutil
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from browsing import opened, wait_for_paint, wait_until
 from geotoken import cells
 from geotoken.cli import app
 from geotoken.geo import haversine_km, to_xyz
 from geotoken.pictures.tree import decode_tree
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = "<img src=x onerror=alert(1)>'&.jpg"
 SQUARE = {"type": "Polygon", "coordinates": [[[170, -20], [-170, -20], [-170, 0], [170, 0], [170, -20]]]}
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -54,36 +34,6 @@ def pictures(tiny_model, examples, tmp_path_factory):
     assert result.exit_code == 4, result.output
     assert len(json.loads(result.stdout)) == 3
     return folder
-
-
-@contextmanager
-def opened(browser, path, **options):
-    """A page; at the end, it must have been silent and have asked for nothing but files."""
-    context = browser.new_context(**{"viewport": {"width": 1000, "height": 600}} | options)
-    page = context.new_page()
-    trouble = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("dialog", lambda dialog: trouble.append(dialog.message))
-    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or trouble.append(r.url))
-    page.goto(path.as_uri())
-    wait_for_paint(page)
-    yield page
-    assert trouble == []
-    context.close()
-
-
-def wait_for_paint(page):
-    wait_until(page, "typeof map === 'object' && !map.waiting && map.canvas.dataset.painted > 0")
-
-
-def wait_until(page, condition):
-    """Wait for a condition in the page; Playwright's own way needs `eval`, which the page forbids."""
-    for _ in range(500):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(20)
-    pytest.fail(f"never: {condition}")
 
 
 def picture_of(page):

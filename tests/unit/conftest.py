@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from geotoken.evidence import Evidence
+from geotoken.prior import WorldPrior
 from geotoken.tokens import TokenScheme
 
 Table = Callable[[int, tuple[int, ...], int], np.ndarray]
@@ -147,3 +148,11 @@ def photos() -> Callable[..., list[Evidence]]:
         return [Evidence(guess_lat=one * key, guess_lng=one, guess_weight=one) for key in keys]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prior():
+    rng = np.random.default_rng(7)
+    lat = np.concatenate([rng.normal(48, 4, 400), rng.normal(35, 6, 300), rng.uniform(-60, 70, 100)])
+    lng = np.concatenate([rng.normal(8, 8, 400), rng.normal(-90, 15, 300), rng.uniform(-180, 180, 100)])
+    return WorldPrior.from_points(lat, lng, max_level=9)

@@ -9,6 +9,7 @@ from geotoken.files import (
     read_record,
     read_regular,
     replacing,
+    replacing_folder,
     sha256_of,
     sync,
     write_whole,
@@ -75,6 +76,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         fail()
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "a" / "b"
+
+    def write(content):
+        with replacing_folder(folder) as beside:
+            (beside / "inner").mkdir()
+            (beside / "inner" / "file").write_text(content)
+            if content == "torn":
+                raise KeyboardInterrupt
+
+    write("old")
+    write("new")
+    with pytest.raises(KeyboardInterrupt):
+        write("torn")
+    assert (folder / "inner" / "file").read_text() == "new"
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_file_is_on_the_disk_before_it_is_in_its_place(tmp_path, monkeypatch):

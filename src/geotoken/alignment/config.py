@@ -23,6 +23,9 @@ WEIGHTS_FILE: Final = "align.safetensors"
 TEXTS: Final = ("levels", "sentence", "none")
 """What is said of a place: each of its levels by itself, all in one sentence, or nothing."""
 
+GEOCLIP_SCALES: Final = (1.0, 16.0, 256.0)
+"""Standard deviations of the location encoder's frequencies in GeoCLIP, per unit of its map; coarse first."""
+
 _MOST: Final = 1 << 16  # no width is greater, so that a damaged file does not ask for all memory
 
 
@@ -42,7 +45,7 @@ class AlignmentConfig:
     """Length D of location-aligned and of GPS vectors."""
     hidden: tuple[int, ...] | None = (512,)
     """Hidden widths of the heads; None if image vectors are location-aligned as they come."""
-    scales: tuple[float, ...] = (1.0, 16.0, 256.0)
+    scales: tuple[float, ...] = GEOCLIP_SCALES
     """Standard deviations of the location encoder's frequencies, per unit of its map; coarse first."""
     num_frequencies: int = 128
     """Frequencies of each scale."""

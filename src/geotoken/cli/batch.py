@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from geotoken.cli.errors import Terminated, describe, print_error
+from geotoken.cli.mllm import WITHOUT_EFFECT as MLLM_WITHOUT_EFFECT
 from geotoken.cli.options import check_workers
 from geotoken.errors import InputError
 
@@ -32,7 +33,7 @@ MOST_WORKERS: Final = 8
 
 WITHOUT_EFFECT: Final = frozenset(
     {"paths", "out", "resume", "workers", "json", "debug", "map_file", "report", "offline", "engine"}
-)
+) | frozenset(MLLM_WITHOUT_EFFECT)
 """Parameters of the command that do not change what is found; runs that differ in others are not joined."""
 
 
@@ -99,7 +100,9 @@ def settings(parameters: Mapping[str, Any], model: Path, gallery: Path | None) -
     found = {
         f"--{name.replace('_', '-')}": value if isinstance(value, int | float | list) else str(value)
         for name, value in sorted(parameters.items())
-        if name not in WITHOUT_EFFECT and value is not None
+        if name not in WITHOUT_EFFECT
+        and value is not None
+        and (parameters.get("mllm") or not name.startswith("mllm_"))
     }
     if parameters.get("within"):
         found["--within"] = [_region(text) for text in parameters["within"]]
@@ -184,6 +187,7 @@ def run(
     top_k: int,
     as_json: bool,
     show: "Callable[[Prediction], None] | None" = None,
+    detail: Callable[[], str] | None = None,
 ) -> int:
     """Locate what is still to be located, write the files, and say how it went.
 
@@ -194,6 +198,7 @@ def run(
         top_k: Candidates and neighbors of an answer at most.
         as_json: Whether the answers of this run are printed as JSON, too.
         show: Prints an answer; None where there are too many.
+        detail: Says in few words what it has come to so far, beside the progress.
 
     Returns:
         The number of photos that failed.
@@ -209,7 +214,7 @@ def run(
     num_before = num_done = export.num_done
     num_failed = 0
     try:
-        with export, ProgressBar("Locating") as bar:
+        with export, ProgressBar("Locating", detail) as bar:
             with JsonArray() if as_json else nullcontext() as array:
                 bar.set(num_done, len(photos))
                 for answer in locate(waiting):

@@ -25,8 +25,10 @@ from geotoken.cli.evaluate_options import (
     JsonFile,
     LeakageCheck,
     Limit,
+    Mllm,
     NoGuess,
     PredictionsFile,
+    ReplayFile,
     ReportFolder,
     Resamples,
     Resume,
@@ -35,6 +37,7 @@ from geotoken.cli.evaluate_options import (
     UtilityName,
     Workers,
 )
+from geotoken.cli.mllm import Weight
 from geotoken.cli.options import (
     DEFAULT_MODEL,
     BeamWidth,
@@ -62,6 +65,7 @@ _SYSTEM_FLAGS: Final = (
     *("model", "head", "gallery", "offline", "no_guess", "baselines", "workers", "resume", "decoder"),
     *("beam_width", "samples", "temperature", "sample_top_k", "sample_top_p", "seed", "max_expansions"),
     *("select", "utility", "exclude_owner", "exclude_near", "exclude_duplicates", "leakage_check"),
+    *("mllm", "replay", "mllm_weight"),
 )
 """Parameters that only mean something where photos or evidence are located."""
 
@@ -75,6 +79,9 @@ def evaluate(
     truth: TruthFile = None,
     limit: Limit = None,
     no_guess: NoGuess = False,
+    mllm: Mllm = None,
+    replay: ReplayFile = None,
+    mllm_weight: Weight = 1.0,
     baselines: Baselines = False,
     model: Model = DEFAULT_MODEL,
     head: Head = None,
@@ -159,6 +166,11 @@ def _check_flags(ctx: typer.Context) -> list[Path]:
     wrong = [name for name in refused if _was_given(ctx, name)]
     if wrong:
         raise InputError(f"--{wrong[0].replace('_', '-')} does not go with {flag}; leave one of them out")
+    if (given["mllm"] is None) != (given["replay"] is None):
+        raise InputError(
+            "--mllm and --replay FILE go together, for eval asks no server; for a live model, evaluate by "
+            "--from what geotoken locate --mllm --out FILE.csv has written"
+        )
     if flag == "--images" and given["truth"] is None:
         raise InputError("--images needs the truth; give --truth FILE.csv with the columns image,lat,lng")
     if given["resume"] and given["predictions"] is None:
@@ -168,7 +180,7 @@ def _check_flags(ctx: typer.Context) -> list[Path]:
     if given["limit"] is not None and given["limit"] < 1:
         raise InputError(f"--limit is {given['limit']}; give a whole number of at least 1")
     check_workers(given["workers"])
-    paths = [given[name] for name in ("evidence", "from_", "truth") if given[name] is not None]
+    paths = [given[name] for name in ("evidence", "from_", "truth", "replay") if given[name] is not None]
     return [*paths, *(given["compare"] or ())]
 
 

@@ -72,6 +72,25 @@ Baselines = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Mllm = Annotated[
+    str | None,
+    typer.Option(
+        "--mllm",
+        metavar="MODE",
+        help="Let recorded answers of a multimodal model judge: pool or free (both simulated), or fuse; "
+        "needs --replay.",
+        rich_help_panel=_WHAT,
+    ),
+]
+ReplayFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay",
+        metavar="FILE",
+        help="Recorded answers, Parquet: image_id, guess_lat, guess_lng; those of --evidence are left aside.",
+        rich_help_panel=_WHAT,
+    ),
+]
 ExcludeOwner = Annotated[
     bool,
     typer.Option(

@@ -5,7 +5,7 @@ Owns the order of the steps; must not know flags that do not go together, metric
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DECIDING: Final = (
     *("head", "no_guess", "decoder", "beam_width", "samples", "temperature", "sample_top_k", "sample_top_p"),
-    *("seed", "max_expansions", "select", "utility"),
+    *("seed", "max_expansions", "select", "utility", "mllm", "mllm_weight"),
 )
 """Parameters that decide the answers; runs that differ in one are not joined."""
 _MOST_TOLD: Final = 10
@@ -92,7 +92,7 @@ class Evaluation:
         work = _Work(locator, options, loaded, given["workers"])
         for name, one in passes.items():
             rows = self._pass(cases, work, one, {**kept, "the guard": repr(one)}, name)
-            self.summaries[name or locator.name] = summarise(rows, self.measure)
+            self.summaries[name or self._title(locator.name)] = summarise(rows, self.measure)
             if name == "guarded":
                 self.guarded = rows
             else:
@@ -132,13 +132,48 @@ class Evaluation:
         for journal in self.journals:
             journal.delete()
 
+    def _title(self, model: str) -> str:
+        """What is evaluated, in few words."""
+        mllm = self.about.get("mllm")
+        if mllm is None:
+            return model
+        return f"{model} + {mllm['mode']}{' (simulated)' if mllm['simulated'] else ''}"
+
     def _cases(self) -> "list[Case]":
+        """The photos, with the recorded answers of a multimodal model where these shall judge."""
+        given = self.given
+        if given["mllm"] is None:
+            return self._unjudged(guesses=not given["no_guess"])
+        from geotoken.mllm import is_simulated, load_recorded
+
+        recorded = load_recorded(given["replay"], given["mllm"], given["mllm_weight"])
+        cases = self._unjudged(guesses=False)
+        num_answered = sum(case.image in recorded for case in cases)
+        simulated = is_simulated(given["mllm"])
+        self.about["mllm"] = {
+            "mode": given["mllm"],
+            "models": sorted({one.model for one in recorded.values()}),
+            "weight": given["mllm_weight"],
+            "num_recorded": num_answered,
+            "simulated": simulated,
+        }
+        if simulated:
+            self.notes.append(
+                f"{given['mllm']} is simulated: whoever gave the recorded answers never saw the candidates"
+            )
+        if num_answered < len(cases):
+            self.notes.append(
+                f"{len(cases) - num_answered:,} photos are not in the recorded answers; geotoken's own count"
+            )
+        return [replace(case, recorded=recorded.get(case.image)) for case in cases]
+
+    def _unjudged(self, *, guesses: bool) -> "list[Case]":
         from geotoken.evaluate.evidence_table import load_evidence_table
         from geotoken.evaluate.truth import cases_of_evidence, cases_of_images, read_truth
 
         given, limit = self.given, self.given["limit"]
         if given["evidence"] is not None:
-            table = load_evidence_table(given["evidence"], guesses=not given["no_guess"], limit=limit)
+            table = load_evidence_table(given["evidence"], guesses=guesses, limit=limit)
             return cases_of_evidence(table)
         cases, num_unused = cases_of_images(given["images"], read_truth(given["truth"], limit))
         self.paths = {case.image: case.path for case in cases if case.path is not None}

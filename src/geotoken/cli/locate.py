@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
+from geotoken.cli import mllm as flags
 from geotoken.cli.batch import (
     check_flags,
     check_no_input,
@@ -90,6 +91,22 @@ def locate(
     resume: Resume = False,
     workers: Workers = None,
     engine: Engine = "local",
+    mllm: flags.Mode = None,
+    mllm_url: flags.Url = None,
+    mllm_model: flags.ModelName = None,
+    mllm_votes: flags.Votes = 1,
+    mllm_weight: flags.Weight = 1.0,
+    mllm_side: flags.Side = 768,
+    mllm_max_tokens: flags.MaxTokens = 1024,
+    mllm_dry_run: flags.DryRunFolder = None,
+    mllm_concurrency: flags.Concurrency = 8,
+    mllm_timeout: flags.Timeout = 60.0,
+    mllm_retries: flags.Retries = 4,
+    mllm_cache: flags.CacheFolder = None,
+    max_requests: flags.MaxRequests = None,
+    max_cost: flags.MaxCost = None,
+    mllm_price_in: flags.PriceIn = None,
+    mllm_price_out: flags.PriceOut = None,
     debug: Debug = False,
 ) -> None:
     """Tell where photos were taken.
@@ -100,6 +117,7 @@ def locate(
     """
     with exit_codes(debug), terminable(), ExitStack() as cleanup:
         on_ray = check_engine(engine)
+        asked = flags.mllm_options(ctx)
         pictured = map_file is not None or report is not None
         if not on_ray:
             check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
@@ -127,26 +145,32 @@ def locate(
         pictures = Pictures(map_file, report, paths, len(photos))
         locator = Locator.from_pretrained(**loaded)
         locator.check(options)
+        judge = cleanup.enter_context(flags.judging(asked, mllm_cache, locator, options)) if asked else None
+        detail = partial(flags.progress, judge.spending) if judge else None
 
         def run(photos: "Sequence[Path | Failure]") -> "Iterator[Answer]":
             if together:
                 return pictures.watch(_locate(partial(locator.locate_together, options=options), photos))
             num_workers = choose_workers(workers, len(photos))
             many = cleanup.enter_context(in_processes(num_workers, locator, options, loaded))
-            return pictures.watch(_locate(many, photos))
+            answers = _locate(many, photos)
+            return pictures.watch(judge.judge(answers) if judge else answers)
 
         with pictures:
             if out:
                 folder = find_model(model, offline=offline)
-                export = Export(out, settings(ctx.params, folder, gallery), resume=resume)
+                given = ctx.params | ({"mllm_url": asked.url, "mllm_model": asked.model} if asked else {})
+                export = Export(out, settings(given, folder, gallery), resume=resume)
                 show = _shown(locator) if len(photos) <= FEW and not together else None
-                num_failed = run_batch(export, photos, run, top_k=top_k, as_json=json, show=show)
+                num_failed = run_batch(
+                    export, photos, run, top_k=top_k, as_json=json, show=show, detail=detail
+                )
             elif json:
-                num_failed = _print_json(run(photos), len(photos), top_k)
+                num_failed = _print_json(run(photos), len(photos), top_k, detail)
             elif together:
                 num_failed = _print_joint_panel(list(run(photos)), locator)
             else:
-                num_failed = _print_panels(run(photos), len(photos), locator)
+                num_failed = _print_panels(run(photos), len(photos), locator, detail)
         exit_after_batch(len(photos), num_failed)
 
 
@@ -200,13 +224,15 @@ def _locate(
         yield next(answers) if isinstance(photo, Path) else photo
 
 
-def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int:
+def _print_json(
+    answers: "Iterable[Answer]", num_photos: int, top_k: int, detail: Callable[[], str] | None
+) -> int:
     """Print the array; the number of failures is returned."""
     from geotoken.cli.terminal import JsonArray, ProgressBar
     from geotoken.pipeline import Failure
 
     num_failed = 0
-    with ProgressBar("Locating") as bar, JsonArray() as array:
+    with ProgressBar("Locating", detail) as bar, JsonArray() as array:
         bar.set(0, num_photos)
         for num_done, answer in enumerate(answers, start=1):
             with bar.paused():
@@ -218,14 +244,16 @@ def _print_json(answers: "Iterable[Answer]", num_photos: int, top_k: int) -> int
     return num_failed
 
 
-def _print_panels(answers: "Iterable[Answer]", num_photos: int, locator: "Locator") -> int:
+def _print_panels(
+    answers: "Iterable[Answer]", num_photos: int, locator: "Locator", detail: Callable[[], str] | None
+) -> int:
     """Print a panel a photo; the number of failures is returned."""
     from geotoken.cli.panel import FullPanel, ShortPanel, neighbor_labels
     from geotoken.cli.terminal import FEW, ProgressBar, stdout
     from geotoken.pipeline import Failure
 
     console, num_failed = stdout(), 0
-    with ProgressBar("Locating") as bar:
+    with ProgressBar("Locating", detail) as bar:
         bar.set(0, num_photos)
         for num_done, answer in enumerate(answers, start=1):
             with bar.paused():

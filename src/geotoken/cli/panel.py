@@ -113,6 +113,13 @@ def _headline(answer: Prediction) -> Text:
         f"{'Inside it, even' if doubt else 'Even'} odds within {words.distance(radius_50_km)}, "
         f"9 in 10 within {words.distance(radius_90_km)}."
     )
+    if answer.opinion is not None and answer.own is not None and not answer.opinion.problem:
+        own, name = answer.own, words.printable(answer.opinion.model)
+        apart = words.distance(float(haversine_km(own.lat, own.lng, answer.lat, answer.lng)))
+        text.append(
+            f"\nAnswered with {name} ({answer.opinion.mode}); geotoken's own answer, {apart} away: "
+            f"{words.place_phrase(own.place)}."
+        )
     if answer.region is not None and share is not None and not doubt:
         name = words.printable(answer.region.name)
         text.append(f"\nGiven that it is {name}: the photo alone says {words.percent(share)}.")

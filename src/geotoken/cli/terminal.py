@@ -5,7 +5,7 @@ Owns stdout and stderr; must not know what is printed.
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -40,8 +40,15 @@ class ProgressBar:
     A context manager. Results may go to the same terminal: print them inside `paused`.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, detail: Callable[[], str] | None = None) -> None:
+        """Prepare a bar.
+
+        Args:
+            label: What is being done.
+            detail: Says in few words what it has come to so far; with it a bar is shown for few photos, too.
+        """
         console = _Console(stderr=True)
+        self._detail = detail
         self._progress: Progress | None = None
         self._waiting: Status | None = None
         if console.is_terminal:
@@ -50,12 +57,13 @@ class ProgressBar:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}"),
                 console=console,
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._task = self._progress.add_task(label, total=None, visible=False)
+            self._task = self._progress.add_task(label, total=None, visible=False, detail="")
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -97,7 +105,9 @@ class ProgressBar:
             if self._waiting is not None:
                 self._end_waiting()
                 self._progress.start()
-            self._progress.update(self._task, completed=num_done, total=total, visible=total > FEW)
+            detail = self._detail() if self._detail else ""
+            visible = total > FEW or self._detail is not None
+            self._progress.update(self._task, completed=num_done, total=total, visible=visible, detail=detail)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -100,7 +100,7 @@ def align(
                 geoclip=geoclip,
                 text_encoder=text_encoder,
                 offline=offline,
-                progress=lambda what, done, total: bar.set(done, total),
+                progress=bar.set,
             )
         if dry_run:
             _print_plan(plan(stage, settings), json)

@@ -12,8 +12,6 @@ from geotoken.cli.errors import exit_codes
 from geotoken.cli.options import Debug, Json
 
 if TYPE_CHECKING:
-    from geotoken.artifact import Artifact
-    from geotoken.train.loop import Outcome
     from geotoken.train.plan import Plan
 
 _SOURCES, _SETTINGS, _PLAN = "Sources", "Settings", "Plan"
@@ -106,7 +104,7 @@ def decoder(
     """
     with exit_codes(debug):
         from geotoken.cli.terminal import ProgressBar
-        from geotoken.cli.train_progress import check_whole, training_progress
+        from geotoken.cli.train_progress import check_whole, print_trained, training_progress
         from geotoken.train.recipe import Sources, find_lists, open_sources, plan_decoder, train_decoder
 
         sources = Sources(store=store, out=out, align=align, gallery=gallery, model=model, backbone=backbone)
@@ -130,21 +128,7 @@ def decoder(
             outcome, artifact = train_decoder(sources, opened, lists, resume=resume, on_step=show)
         check_whole(outcome)
         if artifact is not None:
-            _print_model(outcome, artifact, json)
-
-
-def _print_model(outcome: "Outcome", artifact: "Artifact", json: bool) -> None:
-    from geotoken import words
-    from geotoken.cli.terminal import print_json
-
-    if json:
-        facts = {"steps": outcome.step, "best_step": outcome.best_step, "rows_per_s": outcome.rows_per_s}
-        print_json({"folder": str(artifact.folder), **facts, "validation": outcome.best})
-        return
-    figures = ", ".join(f"{name} {value:.3g}" for name, value in outcome.best.items())
-    print(
-        words.printable(f"model {artifact.folder}, step {outcome.best_step:,} of {outcome.step:,}: {figures}")
-    )
+            print_trained(outcome, f"model {artifact.folder}", artifact.folder, json)
 
 
 def _print_plan(plan: "Plan", json: bool) -> None:

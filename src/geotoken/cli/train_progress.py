@@ -1,18 +1,21 @@
-"""How far a training is, on stderr: for every stage the same.
+"""How far a training is, on stderr, and how it ended.
 
-Owns the progress bar and what is said of an interrupt; must not know any stage.
+Owns the progress bar and what is said of an interrupt and of the end; must not know any stage.
 """
 
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from geotoken import words
 from geotoken.cli.errors import Terminated
+from geotoken.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from geotoken.train.loop import Outcome, StepReport
@@ -73,3 +76,20 @@ def check_whole(outcome: "Outcome") -> None:
             "--resume"
         )
     raise Terminated if outcome.signal == signal.SIGTERM else KeyboardInterrupt
+
+
+def print_trained(outcome: "Outcome", what: str, folder: Path, json: bool) -> None:
+    """Say what was made, and how good it was in its best validation.
+
+    Args:
+        outcome: How the training ended.
+        what: What was made, as in "model FOLDER".
+        folder: The model folder.
+        json: Whether to print JSON.
+    """
+    if json:
+        facts = {"steps": outcome.step, "best_step": outcome.best_step, "rows_per_s": outcome.rows_per_s}
+        print_json({"folder": str(folder), **facts, "validation": outcome.best})
+        return
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in outcome.best.items())
+    print(words.printable(f"{what}, step {outcome.best_step:,} of {outcome.step:,}: {figures}"))

@@ -4,7 +4,7 @@ Owns its flags and messages; must not know how anything is trained.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +20,6 @@ from geotoken.cli.train_decoder import (
     Steps,
     Store,
 )
-
-if TYPE_CHECKING:
-    from geotoken.train.loop import Outcome
 
 _SOURCES, _SETTINGS = "Sources", "Settings"
 
@@ -84,7 +81,7 @@ def reward(
     """
     with exit_codes(debug):
         from geotoken.cli.terminal import ProgressBar
-        from geotoken.cli.train_progress import check_whole, training_progress
+        from geotoken.cli.train_progress import check_whole, print_trained, training_progress
         from geotoken.train.loop import Outcome
         from geotoken.train.reward_recipe import find_candidates, open_reward, train_reward, work_folder
 
@@ -108,18 +105,4 @@ def reward(
         with training_progress() as show:
             outcome = train_reward(opened, cases, folder, resume=resume, on_step=show)
         check_whole(outcome)
-        _print(outcome, model, json)
-
-
-def _print(outcome: "Outcome", model: Path, json: bool) -> None:
-    from geotoken import words
-    from geotoken.cli.terminal import print_json
-
-    if json:
-        facts = {"steps": outcome.step, "best_step": outcome.best_step, "rows_per_s": outcome.rows_per_s}
-        print_json({"folder": str(model), **facts, "validation": outcome.best})
-        return
-    figures = ", ".join(f"{name} {value:.3g}" for name, value in outcome.best.items())
-    print(
-        words.printable(f"reward model in {model}, step {outcome.best_step:,} of {outcome.step:,}: {figures}")
-    )
+        print_trained(outcome, f"reward model in {model}", model, json)

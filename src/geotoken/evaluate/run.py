@@ -22,6 +22,7 @@ from geotoken.exports.journal import Journal
 from geotoken.files import sha256_of
 from geotoken.gallery import Exclusion
 from geotoken.metrics import THRESHOLDS_KM
+from geotoken.mllm import Recorded
 from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.prediction import Prediction
 from geotoken.protocol import Cache, Memory, TokenModel
@@ -52,6 +53,8 @@ class Case:
     """The photo's file."""
     evidence: Evidence | None = None
     """What is known where there is no photo."""
+    recorded: Recorded | None = None
+    """What a multimodal model answered about it, which then judges the answer."""
     error: str = ""
     """Why it cannot be located; empty if it can be tried."""
 
@@ -164,6 +167,8 @@ def examine(locator: Locator, options: LocateOptions, task: tuple[Case, Guard | 
         answer = listening.locate_one(case.path, options)
     else:
         raise InputError(f"{case.image} has neither a photo nor evidence; give one of them")
+    if case.recorded is not None and not isinstance(answer, Failure):
+        answer = case.recorded.judge(listening, answer, options)
     if isinstance(answer, Failure) or model.memory is None:
         error = str(answer.error) if isinstance(answer, Failure) else "it was located without any evidence"
         return failed_row(case.image, case.owner, case.lat, case.lng, error)

@@ -107,7 +107,7 @@ class Export:
             raise InputError(f"two photos would both be written as {twice}; rename one of them")
         waiting = []
         for photo, name in zip(photos, self._photos, strict=True):
-            entry, source = self._journal.entries.get(name), _source(photo)
+            entry, source = self._journal.entries.get(name), stamp_of(photo)
             if entry is None or not entry.located or entry.source != source:
                 self._sources[name] = source
                 waiting.append(photo)
@@ -200,8 +200,15 @@ def _journal_of(output: Path) -> Path:
     return output.with_name(output.name + SUFFIX)
 
 
-def _source(photo: str) -> tuple[int | None, int | None]:
-    """Size in bytes and time of change in µs of a file; None if there is none."""
+def stamp_of(photo: str | Path) -> tuple[int | None, int | None]:
+    """What tells a photo from one that was there before under its name.
+
+    Args:
+        photo: Its path.
+
+    Returns:
+        Size in bytes and time of change in µs of the file; None if there is none.
+    """
     try:
         status = os.stat(photo)
     except (OSError, ValueError):

@@ -18,7 +18,8 @@ from geotoken.errors import ImageError, InputError
 from geotoken.features.sources import Item, ItemSource
 from geotoken.features.store import is_modality
 from geotoken.features.write import Modality, StoreWriter
-from geotoken.gallery.build import find_position, is_unicode
+from geotoken.gallery.build import is_unicode
+from geotoken.gallery.sidecars import find_position
 from geotoken.gallery.sources import BuildError
 from geotoken.images.embed import ImageEncoder
 from geotoken.images.read import Photo, read

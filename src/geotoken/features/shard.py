@@ -194,8 +194,8 @@ def read_table(path: Path, columns: Sequence[str], rows: NDArray[np.int64] | Non
     """
     import duckdb
 
-    names = ", ".join(f'"{name}"' for name in columns)
-    query = f"select {names}, file_row_number as row_ from read_parquet(?, file_row_number = true)"
+    names = "".join(f'"{name}", ' for name in columns)
+    query = f"select {names}file_row_number as row_ from read_parquet(?, file_row_number = true)"
     wanted = None if rows is None else np.unique(rows)
     if wanted is not None:
         query += " where file_row_number in (select unnest(?))"

@@ -139,30 +139,29 @@ class FeatureStore:
                 out[name][places] = self._files[number][name].vectors[inside]
         return out
 
-    def table(self, rows: Rows) -> dict[str, NDArray[Any]]:
+    def table(
+        self, rows: Rows, columns: Sequence[str] = (*TEXT_COLUMNS, *CREDIT_COLUMNS)
+    ) -> dict[str, NDArray[Any]]:
         """Read what is known about some rows, from disk.
 
         Args:
             rows: Positions, shape (B,).
+            columns: Which of `id`, `owner`, `sha256`, `split`, `attribution`, `license` and `source_url`.
 
         Returns:
-            `id`, `owner`, `sha256`, `split`, `attribution`, `license`, `source_url`, `lat` and `lng`, each of
-            shape (B,); unknown text is None.
+            These columns, and `lat` and `lng`, each of shape (B,); unknown text is None.
 
         Raises:
             InputError: A position does not exist.
             ArtifactError: A table is damaged.
         """
         rows = self._checked(rows)
-        columns: dict[str, NDArray[Any]] = {
-            name: np.empty(len(rows), dtype=object) for name in (*TEXT_COLUMNS, *CREDIT_COLUMNS)
-        }
+        found: dict[str, NDArray[Any]] = {name: np.empty(len(rows), dtype=object) for name in columns}
+        known = [name for name in columns if name in self._columns]
         for number, places, inside in self._by_shard(rows):
-            for name, values in read_table(
-                self.folder / f"{number:05}.parquet", self._columns, inside
-            ).items():
-                columns[name][places] = values
-        return columns | {"lat": self.lat[rows], "lng": self.lng[rows]}
+            for name, values in read_table(self.folder / f"{number:05}.parquet", known, inside).items():
+                found[name][places] = values
+        return found | {"lat": self.lat[rows], "lng": self.lng[rows]}
 
     @property
     def splits(self) -> list[str]:

@@ -20,7 +20,7 @@ from geotoken.gallery.index import Gallery, to_units
 from geotoken.gallery.kinds import choose_kind
 from geotoken.gallery.lock import changing
 from geotoken.gallery.shards import Shards
-from geotoken.gallery.sidecars import takeout_position, xmp_position
+from geotoken.gallery.sidecars import find_position
 from geotoken.gallery.sources import BuildError, Entry, Source, list_source, open_source, stamp
 from geotoken.gallery.table import GalleryTable, hash_bytes
 from geotoken.gallery.write import Pieces, check_destination, write_gallery
@@ -379,27 +379,6 @@ def is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def find_position(
-    path: Path, gps: tuple[float, float] | None
-) -> tuple[tuple[float, float] | None, str | None]:
-    """Position of a photo of a folder: what a person set last, else what the camera wrote.
-
-    Args:
-        path: The photo.
-        gps: (lat, lng) in its EXIF.
-
-    Returns:
-        (lat, lng) in degrees or None, and what it is, "sidecar" or "exif".
-    """
-    if (position := xmp_position(path)) is not None:
-        return position, "sidecar"
-    if gps is not None:
-        return gps, "exif"
-    if (position := takeout_position(path)) is not None:
-        return position, "sidecar"
-    return None, None
 
 
 def _pieces(shards: Shards) -> Pieces:

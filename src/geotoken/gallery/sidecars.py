@@ -1,6 +1,6 @@
 """Positions that photo tools keep beside a photo: XMP files and the JSON of Google Takeout.
 
-Owns their names, formats and limits; must not know photos or galleries.
+Owns their names, formats, limits and order; must not know photos or galleries.
 """
 
 import json
@@ -30,6 +30,25 @@ Position = tuple[float, float]
 
 class SidecarError(ImageError):
     """A sidecar is there but cannot be read."""
+
+
+def find_position(photo: Path, gps: Position | None) -> tuple[Position | None, str | None]:
+    """Position of a photo of a folder: what a person set last, else what the camera wrote.
+
+    Args:
+        photo: The photo.
+        gps: (lat, lng) in its EXIF.
+
+    Returns:
+        (lat, lng) in degrees or None, and what it is, "sidecar" or "exif".
+    """
+    if (position := xmp_position(photo)) is not None:
+        return position, "sidecar"
+    if gps is not None:
+        return gps, "exif"
+    if (position := takeout_position(photo)) is not None:
+        return position, "sidecar"
+    return None, None
 
 
 def xmp_position(photo: Path) -> Position | None:

@@ -1,14 +1,10 @@
 """Writes a gallery folder piece by piece, whole or not at all.
 
-Owns the folder's layout and putting it in place; must not know where the rows come from.
+Owns the folder's layout; must not know where the rows come from.
 """
 
-import ctypes
 import json
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError, InputError, reason_of
-from geotoken.files import read_json, sync
+from geotoken.files import read_json, replacing_folder
 from geotoken.gallery.kinds import choose_kind, make_approximate, make_exact, tune
 from geotoken.gallery.storage import BLOCK_ROWS, VectorFile, write_vectors
 from geotoken.gallery.table import GalleryTable, TableWriter
@@ -49,8 +45,7 @@ def write_gallery(
 ) -> int:
     """Write a gallery folder; memory does not grow with the rows, but for an exact index.
 
-    The files are written to a temporary folder beside it, which then takes its place: until that moment an
-    old gallery is as it was. They are on the disk before that, so that what they were made of may be removed.
+    Until the new gallery is whole and on the disk, an old one is as it was.
 
     Args:
         folder: The folder to make; its parent is made if needed.
@@ -71,35 +66,25 @@ def write_gallery(
     choose_kind(kind, 1)
     root = folder.resolve()
     check_destination(root, overwrite=overwrite)
-    temporary: Path | None = None
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-        temporary.chmod(0o755)  # mkdtemp makes a folder for one user only
-        with TableWriter(temporary) as table_writer:
-            num_rows = _write_pieces(temporary / _RAW_NAME, table_writer, pieces)
-            if not num_rows:
-                raise InputError("a gallery needs at least one photo")
-            chosen = choose_kind(kind, num_rows)
-            table_writer.finish(row_files=chosen != "exact")
-        config: dict[str, Any] = {"encoder": encoder_name, "dim": dim, "num_photos": num_rows}
-        config["index"] = _write_index(temporary, chosen, (num_rows, dim))
-        config["geotoken_version"] = __version__
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        (temporary / CONFIG_NAME).write_text(text, encoding="utf-8")
-        (temporary / _RAW_NAME).unlink()
-        write_manifest(temporary, kind=KIND, format_version=1 if chosen == "exact" else FORMAT_VERSION)
-        for path in (*temporary.iterdir(), temporary):
-            sync(path)
-        put_in_place(temporary, root)
-        sync(root.parent)
+        with replacing_folder(root) as new:
+            with TableWriter(new) as table_writer:
+                num_rows = _write_pieces(new / _RAW_NAME, table_writer, pieces)
+                if not num_rows:
+                    raise InputError("a gallery needs at least one photo")
+                chosen = choose_kind(kind, num_rows)
+                table_writer.finish(row_files=chosen != "exact")
+            config: dict[str, Any] = {"encoder": encoder_name, "dim": dim, "num_photos": num_rows}
+            config["index"] = _write_index(new, chosen, (num_rows, dim))
+            config["geotoken_version"] = __version__
+            text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+            (new / CONFIG_NAME).write_text(text, encoding="utf-8")
+            (new / _RAW_NAME).unlink()
+            write_manifest(new, kind=KIND, format_version=1 if chosen == "exact" else FORMAT_VERSION)
     except (OSError, RuntimeError) as error:
         raise ArtifactError(
             f"gallery {root} cannot be written ({reason_of(error)}); check space and permissions"
         ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return num_rows
 
 
@@ -133,45 +118,6 @@ def check_destination(folder: Path, *, overwrite: bool) -> None:
             f"{folder} already is a gallery; choose another folder, or overwrite it "
             "(--overwrite, in Python overwrite=True)"
         )
-
-
-def put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a finished folder to its place; on Linux an old one is there until the new one is.
-
-    Elsewhere no folder can be renamed onto another: an old one is moved aside first, and back if that fails.
-
-    Args:
-        temporary: The finished folder, in the same parent; holds the old one afterwards, or is gone.
-        folder: Its place.
-
-    Raises:
-        OSError: It cannot be renamed; the old one is in place then.
-    """
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    if _exchange(temporary, folder):
-        return
-    old = temporary.with_name(temporary.name + "-old")
-    folder.rename(old)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Swap two folders in one step (renameat2 with RENAME_EXCHANGE); False where that is not possible."""
-    if sys.platform != "linux":
-        return False
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    current_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: linux/fcntl.h, linux/fs.h
-    return (
-        rename is not None
-        and rename(current_folder, os.fsencode(a), current_folder, os.fsencode(b), exchange) == 0
-    )
 
 
 def _write_pieces(path: Path, table_writer: TableWriter, pieces: Pieces) -> int:

@@ -6,7 +6,6 @@ Owns the mixture and its token probabilities; must not know decoding, images or 
 from geotoken.mixture.config import GuessTrust, MixtureConfig, NeighborTrust
 from geotoken.mixture.model import MixtureCache, MixtureMemory, MixtureModel, Ranked
 from geotoken.mixture.network import EvidenceNetwork
-from geotoken.mixture.prior import WorldPrior
 
 __all__ = [
     "EvidenceNetwork",
@@ -17,5 +16,4 @@ __all__ = [
     "MixtureModel",
     "NeighborTrust",
     "Ranked",
-    "WorldPrior",
 ]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoken import cells
-from geotoken.mixture.kernels import chord2_holding, chord2_km2, falloff, peak_density, spiral
-from geotoken.mixture.prior import WorldPrior
+from geotoken.kernels import chord2_holding, chord2_km2, falloff, peak_density, spiral
 from geotoken.mixture.weights import Components
+from geotoken.prior import WorldPrior
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from geotoken.evidence import Evidence
 from geotoken.mixture.config import MixtureConfig
 from geotoken.mixture.density import PhotoDensity
 from geotoken.mixture.network import EvidenceNetwork
-from geotoken.mixture.prior import WorldPrior
 from geotoken.mixture.weights import weigh, weigh_ranked
+from geotoken.prior import WorldPrior
 from geotoken.protocol import Cache, Memory
 from geotoken.tokens import TokenScheme
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geotoken.errors import ArtifactError
 from geotoken.files import ARRAY_DAMAGE
-from geotoken.mixture.kernels import chord2_km2
+from geotoken.kernels import chord2_km2
 
 Floats = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from geotoken.errors import ConfigError
 from geotoken.evidence import Evidence
 from geotoken.geo import to_xyz
+from geotoken.kernels import chord2_km2
 from geotoken.mixture.config import GuessTrust, MixtureConfig, NeighborTrust
-from geotoken.mixture.kernels import chord2_km2
 from geotoken.mixture.network import EvidenceNetwork, Points
-from geotoken.mixture.prior import Tilts, WorldPrior
+from geotoken.prior import Tilts, WorldPrior
 
 Floats = NDArray[np.float64]
 

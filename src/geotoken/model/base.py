@@ -15,6 +15,7 @@ from geotoken import protocol
 from geotoken.model.batch import EvidenceBatch
 from geotoken.model.cache import ItemPlaces, NodeStore, PrefixCache, StepInput
 from geotoken.model.config import ModelConfig
+from geotoken.model.world import World
 from geotoken.tokens import TokenScheme
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,8 @@ class TransformerMemory:
     """An empty store."""
     places: ItemPlaces | None
     """Where the items lie, if the head asks."""
+    world: World | None
+    """The world prior, if the network is told of it."""
 
     @property
     def num_photos(self) -> int:
@@ -44,7 +47,12 @@ class TransformerMemory:
         """A cache with one empty hypothesis a photo."""
         batch = self.batch
         return PrefixCache.empty(
-            self.scheme, batch.item_tokens, batch.item_mask, self.store.new(), places=self.places
+            self.scheme,
+            batch.item_tokens,
+            batch.item_mask,
+            self.store.new(),
+            places=self.places,
+            world=self.world,
         )
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoken.cells import CellIds
 from geotoken.model.batch import EvidenceBatch
 from geotoken.model.config import ModelConfig
 from geotoken.model.grid import ELSEWHERE, Corners, leaf_centers, side_before
+from geotoken.model.world import World
 from geotoken.tokens import TokenScheme
 
 Ints = NDArray[np.int64]
@@ -86,6 +88,9 @@ class StepInput:
     not on its face, and where there is no cell yet. Shape (R, 0, 2) if the head does not read it."""
     orientation: Ints
     """Orientation of the row's cell, shape (R,)."""
+    world: Singles
+    """Logarithms of the world prior's shares of what may come next, shape (R, V); shape (R, 0) if the network
+    is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,10 @@ class PrefixCache:
     """Where the items lie, if the head asks."""
     corners: Corners | None = None
     """The cell of each row, R of them; None while the rows are empty, or if the head does not ask."""
+    world: World | None = None
+    """The world prior, if the network is told of it."""
+    cell_ids: CellIds | None = None
+    """The cell of each row by its id, shape (R,); None while the rows are empty, or without a world."""
 
     @classmethod
     def empty(
@@ -158,6 +167,7 @@ class PrefixCache:
         store: NodeStore,
         *,
         places: ItemPlaces | None = None,
+        world: World | None = None,
     ) -> "PrefixCache":
         """One empty hypothesis a photo.
 
@@ -167,13 +177,14 @@ class PrefixCache:
             item_mask: Whether there is such an item, shape (B, E).
             store: An empty store.
             places: Where the items lie, if the head asks.
+            world: The world prior, if the network is told of it.
 
         Returns:
             The cache.
         """
         num_photos = len(item_mask)
-        photo = np.arange(num_photos, dtype=np.int64)
-        return cls(scheme, item_tokens, photo, np.empty((num_photos, 0), np.int64), item_mask, store, places)
+        photo, nodes = np.arange(num_photos, dtype=np.int64), np.empty((num_photos, 0), np.int64)
+        return cls(scheme, item_tokens, photo, nodes, item_mask, store, places, world=world)
 
     @property
     def num_rows(self) -> int:
@@ -202,6 +213,8 @@ class PrefixCache:
             store,
             self.places,
             None if self.corners is None else self.corners.take(rows),
+            self.world,
+            None if self.cell_ids is None else self.cell_ids[rows],
         )
 
     def advance(self, tokens: Ints | None) -> StepInput:
@@ -239,7 +252,16 @@ class PrefixCache:
             match=self.match,
             offset=offset,
             orientation=orientation,
+            world=self._look_around(tokens),
         )
+
+    def _look_around(self, tokens: Ints | None) -> Singles:
+        """Follow the rows to their new cells, in place; `world` of `StepInput`."""
+        if self.world is None:
+            return np.empty((self.num_rows, 0), dtype=np.float32)
+        if tokens is not None:
+            self.cell_ids = self.world.advance(self.cell_ids, tokens)
+        return self.world.log_shares(self.cell_ids, self.num_rows)
 
     def _locate(self, tokens: Ints | None, position: int) -> tuple[Singles, Ints]:
         """Follow the rows to their new cells, in place; `offset` and `orientation` of `StepInput`."""

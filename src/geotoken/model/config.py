@@ -35,6 +35,7 @@ _SWITCHES: Final = (
     "modality_embedding",
     "similarity_embedding",
     "relative_similarity",
+    "world_prior",
 )
 
 
@@ -84,6 +85,9 @@ class ModelConfig:
     """Whether it is told too how a neighbor's similarity stands among those of the photo's neighbors."""
     head: str = "generator"
     """One of `HEADS`."""
+    world_prior: bool = False
+    """Whether the model is told where photos are taken at all: its own file gives the share of each cell that
+    may come next, which the generator bends, and kernels are weighed with."""
 
     def __post_init__(self) -> None:
         for name, least in _COUNTS.items():

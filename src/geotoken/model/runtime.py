@@ -20,10 +20,13 @@ from geotoken.model.batch import collate
 from geotoken.model.cache import NodeStore, StepInput, item_places
 from geotoken.model.config import ModelConfig
 from geotoken.model.grid import WIDTHS_KM
+from geotoken.model.world import World
+from geotoken.prior import WorldPrior
 
 CONFIG_FILE: Final = "model.json"
 ENCODER_FILE: Final = "encoder.onnx"
 DECODER_FILE: Final = "decoder_step.onnx"
+PRIOR_FILE: Final = "prior.npz"
 
 ENCODED_TOGETHER: Final = 8
 """Photos given to the encoder at once; bounds what the runtime keeps for its intermediate results."""
@@ -42,6 +45,22 @@ def memory_names(config: ModelConfig) -> list[str]:
 def past_names(layer: int) -> tuple[str, str]:
     """Names of the keys and values that the decoder's self-attention kept; outputs begin with `new_`."""
     return f"past_key_{layer}", f"past_value_{layer}"
+
+
+def load_prior(config: ModelConfig, folder: Path) -> WorldPrior | None:
+    """Read the world prior of a model.
+
+    Args:
+        config: The model.
+        folder: Its folder.
+
+    Returns:
+        The prior; None if the model is not told of one.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    return WorldPrior.load(folder / PRIOR_FILE) if config.world_prior else None
 
 
 class OnnxStore(NodeStore):
@@ -78,9 +97,12 @@ class OnnxModel(TransformerModel[OnnxMemory]):
 
     memory_type = OnnxMemory
 
-    def __init__(self, config: ModelConfig, encoder: Any, decoder: Any) -> None:
+    def __init__(
+        self, config: ModelConfig, encoder: Any, decoder: Any, prior: WorldPrior | None = None
+    ) -> None:
         """Take two open sessions into use; see `load`."""
         self.config = config
+        self._world = None if prior is None else World(prior, config.scheme)
         self._encoder = encoder
         self._decoder = decoder
         self._encoder_inputs = {one.name for one in encoder.get_inputs()}
@@ -91,7 +113,7 @@ class OnnxModel(TransformerModel[OnnxMemory]):
         """Read a model written by `geotoken.model.network.export`.
 
         Args:
-            folder: Folder with model.json, encoder.onnx and decoder_step.onnx.
+            folder: Folder with model.json, encoder.onnx, decoder_step.onnx and, for `world_prior`, prior.npz.
             num_threads: Processor cores; all when None.
 
         Returns:
@@ -114,7 +136,7 @@ class OnnxModel(TransformerModel[OnnxMemory]):
                 f"{folder} holds graphs of another model than its {CONFIG_FILE}; "
                 f"make them with: geotoken export {folder}"
             )
-        return cls(config, encoder, decoder)
+        return cls(config, encoder, decoder, load_prior(config, folder))
 
     def encode(self, evidence: Sequence[Evidence]) -> OnnxMemory:
         """Encode the evidence of B photos.
@@ -148,7 +170,7 @@ class OnnxModel(TransformerModel[OnnxMemory]):
                 {n: a[part] for n, a in memory.items()},
             )
         store = OnnxStore(config.num_decoder_layers, config.width)
-        return OnnxMemory(batch, config.scheme, store, item_places(config, batch), memory)
+        return OnnxMemory(batch, config.scheme, store, item_places(config, batch), self._world, memory)
 
     def _score(self, given: StepInput, memory: OnnxMemory, store: NodeStore) -> Singles:
         assert isinstance(store, OnnxStore)
@@ -177,6 +199,7 @@ def _step_arrays(given: StepInput) -> dict[str, NDArray[Any]]:
         "match": np.ascontiguousarray(given.match),
         "offset": given.offset,
         "orientation": np.ascontiguousarray(given.orientation),
+        "world": given.world,
         "nodes": np.ascontiguousarray(past),
         "absent": np.full(max(given.position, 1), _NEVER if empty else 0.0, dtype=np.float32),
     }

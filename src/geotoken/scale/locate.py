@@ -13,6 +13,7 @@ from typing import Any, Final
 from geotoken.errors import ImageError
 from geotoken.exports import hash_settings
 from geotoken.exports.formats import format_of
+from geotoken.exports.run import stamp_of
 from geotoken.features.sources import Item, TarSlice
 from geotoken.gallery.sources import BuildError
 from geotoken.pipeline import Failure, LocateOptions, Locator
@@ -97,11 +98,7 @@ def _open(item: Item) -> tuple[Path | bytes, dict[str, int | None]]:
     if isinstance(item.photo, TarSlice):
         content = item.photo.read()
         return content, {"bytes": len(content)}
-    try:
-        status = item.photo.stat()
-    except (OSError, ValueError):
-        return item.photo, {}
-    return item.photo, {"bytes": status.st_size, "mtime_us": status.st_mtime_ns // 1000}
+    return item.photo, dict(zip(("bytes", "mtime_us"), stamp_of(item.photo), strict=True))
 
 
 def locate_on_ray(

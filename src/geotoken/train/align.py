@@ -20,11 +20,10 @@ from geotoken.errors import ConfigError, InputError
 from geotoken.features import FeatureStore
 from geotoken.geo import EARTH_RADIUS_KM, haversine_km, to_xyz
 from geotoken.metrics import accuracy
-from geotoken.train.decoder import owner_hash
+from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
 from geotoken.train.losses import gather, process_number, symmetric_info_nce
-from geotoken.train.splits import VALIDATION, training_rows
-from geotoken.train.store_cases import owner_codes
+from geotoken.train.splits import held_out, known_rows, owner_codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,9 +61,7 @@ class AlignConfig:
     """Places of training photos among which a validation looks for the photos' places, at most, >= 1."""
 
     def __post_init__(self) -> None:
-        for name, least in (("queue_size", 0), ("validation_rows", 2), ("gallery_rows", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
+        check_least(self, queue_size=0, validation_rows=2, gallery_rows=1)
         for name in ("false_negative_km", "jitter_m"):
             if not 0 <= getattr(self, name) < 20_000:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more, less than 20,000")
@@ -139,17 +136,14 @@ class AlignStage:
         self.store = store
         self.texts = texts
         self.config = config
-        rows = training_rows(store)
-        if VALIDATION in store.splits:
-            self.train_rows, held_out = rows, store.rows_of(VALIDATION)
-        else:
-            is_held_out = owner_hash(owner_codes(store, rows)) < config.validation_share
-            self.train_rows, held_out = rows[~is_held_out], rows[is_held_out]
-        self.validation_rows = spaced(held_out, config.validation_rows)
+        rows = known_rows(store)
+        unseen = held_out(store, rows, owner_codes(store, rows), config.validation_share)
+        self.train_rows = rows[~unseen]
+        self.validation_rows = spaced(rows[unseen], config.validation_rows)
         """Rows of the store to validate with, shape (V,); those trained on are `train_rows`, shape (N,)."""
         if len(self.train_rows) < 2 or len(self.validation_rows) < 2:
             raise InputError(
-                f"{len(self.train_rows)} photos are to train on and {len(held_out)} to validate with; both "
+                f"{len(self.train_rows)} photos are to train on and {unseen.sum()} to validate with; both "
                 f"need two: set validation_share, now {config.validation_share:g}, in [align] of a --config "
                 "file, or give photos of more owners, or some the split val"
             )
@@ -199,22 +193,19 @@ class AlignStage:
         assert isinstance(module, AlignmentNetwork)
         device = next(module.parameters()).device
         rows = self.validation_rows
-        losses, weights = [], []
+        losses, weights, photo_parts, place_parts = [], [], [], []
         bounds = [*range(0, len(rows) - 1, COMPARED_TOGETHER), len(rows)]
         for start, stop in pairwise(bounds):
             part, nothing = rows[start:stop], np.empty((0, 2))
             found = self._forward(module, part, nothing, device)
             losses.append(self._compare(found, part, part, queue=nothing, alone=True)[0].item())
             weights.append(len(part))
+            photo_parts.append(found["image_location"])
+            place_parts.append(found["places"])
+        photos = torch.cat(photo_parts)
         lat, lng = self.store.lat[rows], self.store.lng[rows]
         gallery = spaced(self.train_rows, self.config.gallery_rows)
-        photos = torch.cat(
-            [
-                module.project(self._vectors(part, device))["location"]
-                for part in np.array_split(rows, -(-len(rows) // _PLACES_TOGETHER))
-            ]
-        )
-        ranks = self._ranks(photos, self._embed(module, rows, device), lat, lng)
+        ranks = self._ranks(photos, torch.cat(place_parts), lat, lng)
         best = (photos @ self._embed(module, gallery, device).T).argmax(dim=1).cpu().numpy()
         error_km = haversine_km(lat, lng, self.store.lat[gallery[best]], self.store.lng[gallery[best]])
         figures = {"loss": float(np.average(losses, weights=weights)), "median_rank": float(np.median(ranks))}

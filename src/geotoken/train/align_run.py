@@ -9,14 +9,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from geotoken.alignment import AlignmentConfig
-from geotoken.alignment.config import FORMAT_VERSION, KIND
+from geotoken.alignment.config import FORMAT_VERSION, GEOCLIP_SCALES, KIND
 from geotoken.alignment.names import describe_places
 from geotoken.alignment.network import AlignmentNetwork, save_alignment
 from geotoken.alignment.network.network import MAX_SCALE
@@ -25,7 +24,7 @@ from geotoken.features import FeatureStore
 from geotoken.manifest import read_manifest
 from geotoken.train.align import AlignConfig, AlignStage, TextInputs
 from geotoken.train.checkpoint import training_folder
-from geotoken.train.config import LoopConfig, read_sections, resolve
+from geotoken.train.config import LoopConfig, read_layers, resolve
 from geotoken.train.draws import Draws, rows_at
 from geotoken.train.loop import Outcome, StepReport, fit
 from geotoken.train.losses import process_number
@@ -40,16 +39,13 @@ TRAINED: Final = "trained"
 
 _GEOCLIP_SIZE: Final = {
     "dim": 512,
-    "scales": (1.0, 16.0, 256.0),
+    "scales": GEOCLIP_SCALES,
     "num_frequencies": 256,
     "width": 1024,
     "num_hidden": 3,
 }
 _TIMED_STEPS: Final = 3
 _STATE_BYTES: Final = 16  # of a weight, its gradient, and two means that AdamW keeps
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +110,7 @@ def read_settings(
         InputError: The store has no such vectors.
     """
     kinds = {"network": AlignmentConfig, "align": AlignConfig, "loop": LoopConfig}
-    sections = read_sections(config, kinds) if config is not None else {}
-    layers = {name: (sections.get(name, {}), (flags or {}).get(name, {})) for name in kinds}
+    layers = read_layers(config, flags, kinds, {"loop": LOOP_DEFAULTS})
     align = resolve(AlignConfig, *layers["align"])
     if align.modality not in store.dims:
         raise InputError(
@@ -131,7 +126,7 @@ def read_settings(
     return AlignSettings(
         network=resolve(AlignmentConfig, *layers["network"], known),
         align=align,
-        loop=resolve(LoopConfig, LOOP_DEFAULTS, *layers["loop"]),
+        loop=resolve(LoopConfig, *layers["loop"]),
     )
 
 
@@ -143,7 +138,7 @@ def prepare(
     geoclip: str | Path | None = None,
     text_encoder: str | None = None,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[AlignStage, AlignSettings]:
     """Make everything ready for training: settings, texts, the network with its first weights.
 
@@ -155,7 +150,7 @@ def prepare(
             temperature are what training begins with. Random when None.
         text_encoder: Folder or hub id of a frozen text encoder; words are learnt from the store when None.
         offline: Whether nothing may be downloaded.
-        progress: See `Progress`.
+        progress: Called with (places named, places in all); then so of texts that are encoded.
 
     Returns:
         The stage and the settings.
@@ -170,15 +165,12 @@ def prepare(
     settings = read_settings(store, config, flags=flags, with_geoclip=geoclip is not None)
     texts = None
     if settings.network.has_text:
-        told = describe_places(
-            store.lat, store.lng, settings.network.text, progress=_named(progress, "Naming places")
-        )
+        told = describe_places(store.lat, store.lng, settings.network.text, progress=progress)
         vectors = None
         if text_encoder is not None:
             from geotoken.train.texts import encode_texts
 
-            shown = _named(progress, "Encoding texts")
-            vectors = encode_texts(text_encoder, told.texts, offline=offline, progress=shown)
+            vectors = encode_texts(text_encoder, told.texts, offline=offline, progress=progress)
             folder = Path(text_encoder)
             name = folder.resolve().name if folder.is_dir() else text_encoder
             network_config = dataclasses.replace(
@@ -317,7 +309,7 @@ def plan(stage: AlignStage, settings: AlignSettings) -> AlignPlan:
         num_validation_rows=len(stage.validation_rows),
         num_texts=0 if stage.texts is None else int(stage.texts.codes.max()) + 1,
         num_parameters=parts,
-        num_steps=loop.steps or math.ceil(loop.epochs * stage.num_rows / size),
+        num_steps=loop.num_steps(stage.num_rows),
         flops_per_step=float(counter.get_total_flops()),
         state_bytes=_STATE_BYTES * sum(parts.values()),
         seconds_per_step=seconds[len(seconds) // 2],
@@ -331,7 +323,3 @@ def _begin_with_geoclip(network: AlignmentNetwork, package: Path) -> None:
     network.location_encoder.load_state_dict(parts.location_encoder.state_dict())
     with torch.no_grad():
         network.log_scales["location"].fill_(math.log(min(parts.logit_scale, MAX_SCALE)))
-
-
-def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else partial(progress, what)

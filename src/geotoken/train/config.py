@@ -24,22 +24,6 @@ PRECISIONS: Final = ("32-true", "bf16-mixed")
 ACCELERATORS: Final = ("auto", "cpu", "gpu")
 """Where to train; auto: a GPU if there is one."""
 
-_LEAST: Final = {
-    "epochs": 1,
-    "steps": 0,
-    "batch_size": 1,
-    "micro_batch": 0,
-    "learning_rate": 0.0,
-    "weight_decay": 0.0,
-    "warmup_steps": 0,
-    "clip_norm": 0.0,
-    "patience": 0,
-    "validate_every": 0,
-    "save_every": 0,
-    "log_every": 1,
-    "seed": 0,
-}
-
 Settings = TypeVar("Settings")
 
 
@@ -90,9 +74,21 @@ class LoopConfig:
     """Where to train: auto, cpu or gpu; one device a process."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
+        check_least(
+            self,
+            epochs=1,
+            steps=0,
+            batch_size=1,
+            micro_batch=0,
+            weight_decay=0.0,
+            warmup_steps=0,
+            clip_norm=0.0,
+            patience=0,
+            validate_every=0,
+            save_every=0,
+            log_every=1,
+            seed=0,
+        )
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0")
         if not 0 < self.decay <= 1:
@@ -103,6 +99,32 @@ class LoopConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+
+    def num_steps(self, num_rows: int) -> int:
+        """Steps of the optimizer, unless training stops early.
+
+        Args:
+            num_rows: Training rows.
+
+        Returns:
+            `steps`, or as many as the epochs take.
+        """
+        return self.steps or -(-self.epochs * num_rows // self.batch_size)
+
+
+def check_least(settings: Any, **least: float) -> None:
+    """Refuse values that are too small, or not a number.
+
+    Args:
+        settings: The dataclass instance.
+        least: The least value of each field, by name.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for name, value in least.items():
+        if not getattr(settings, name) >= value:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; give at least {value}")
 
 
 def read_sections(path: Path, allowed: Mapping[str, type]) -> dict[str, dict[str, Any]]:
@@ -132,6 +154,30 @@ def read_sections(path: Path, allowed: Mapping[str, type]) -> dict[str, dict[str
     return sections
 
 
+def read_layers(
+    path: Path | None,
+    flags: Mapping[str, Mapping[str, Any]] | None,
+    allowed: Mapping[str, type],
+    recipe: Mapping[str, Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Entries of every section: of a recipe, a file and flags, as `resolve` takes them.
+
+    Args:
+        path: TOML file; none when None.
+        flags: Entries of each section by name.
+        allowed: The dataclass of each section that there may be.
+        recipe: Entries of sections that differ from the defaults of their dataclasses.
+
+    Returns:
+        Three layers for each section that there may be.
+
+    Raises:
+        ConfigError: The file cannot be read, or has an unknown section or entry.
+    """
+    given = {} if path is None else read_sections(path, allowed)
+    return {name: [layers.get(name, {}) for layers in (recipe, given, flags or {})] for name in allowed}
+
+
 def resolve(kind: type[Settings], *layers: Mapping[str, Any]) -> Settings:
     """Make settings of several layers, each of which overrules those before.
 
@@ -159,21 +205,35 @@ def resolve(kind: type[Settings], *layers: Mapping[str, Any]) -> Settings:
         raise ConfigError(f"settings are incomplete: {reason_of(error)}") from error
 
 
-def save_sections(path: Path, sections: Mapping[str, Any]) -> None:
+def save_sections(path: Path, settings: Any) -> None:
     """Write resolved settings as TOML, to be read by `read_sections`; the file appears whole or not at all.
 
     Args:
         path: The file.
-        sections: The dataclass instance of each section.
+        settings: A dataclass instance whose fields are the sections, each a dataclass instance.
     """
     lines = []
-    for section, settings in sections.items():
-        lines += [f"[{section}]", *(f"{n} = {json.dumps(v)}" for n, v in _entries(settings).items()), ""]
+    for section, entries in dataclasses.asdict(settings).items():
+        given = [f"{name} = {json.dumps(value)}" for name, value in entries.items() if value is not None]
+        lines += [f"[{section}]", *given, ""]
     write_whole(path, "\n".join(lines).encode())
 
 
-def _entries(settings: Any) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
+def flat_sections(settings: Any) -> dict[str, Any]:
+    """What must be equal to resume, but the loop's, which looks after its own.
+
+    Args:
+        settings: As `save_sections` takes them.
+
+    Returns:
+        Values by section and name, as in "model.width".
+    """
+    return {
+        f"{section}.{name}": value
+        for section, entries in dataclasses.asdict(settings).items()
+        if section != "loop"
+        for name, value in entries.items()
+    }
 
 
 def _nearest(name: str, allowed: typing.Iterable[str]) -> str:

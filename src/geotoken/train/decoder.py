@@ -10,25 +10,24 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geotoken import cells
 from geotoken.errors import ConfigError, InputError
 from geotoken.metrics import accuracy, distance_to_truth_km
 from geotoken.model.batch import EvidenceBatch, Singles
+from geotoken.model.config import ModelConfig
 from geotoken.model.network import GeoTokenModel
+from geotoken.prior import WorldPrior
 from geotoken.train.cases import Cases, Floats, Ints
+from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig, drop_evidence
+from geotoken.train.splits import Bools, owner_hash
 from geotoken.train.targets import position_weights, soft_targets
-
-Bools = NDArray[np.bool_]
 
 VALIDATED_TOGETHER: Final = 256
 """Photos in one batch of a validation."""
-
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads neighboring numbers evenly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +66,7 @@ class DecoderConfig:
             )
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share is {self.validation_share}; give more than 0, less than 1")
-        if self.validation_rows < 1 or self.greedy_rows < 0:
-            raise ConfigError(
-                f"validation_rows and greedy_rows are {self.validation_rows} and {self.greedy_rows}; "
-                "give at least 1 and 0"
-            )
+        check_least(self, validation_rows=1, greedy_rows=0)
 
 
 class DecoderStage:
@@ -215,20 +210,21 @@ class _Prepared:
     targets: Singles
 
 
-def owner_hash(owner: Ints) -> Floats:
-    """Where each owner lies between 0 and 1: the same in every run, and even for numbers in sequence.
+def new_network(config: ModelConfig, lat: Floats, lng: Floats) -> GeoTokenModel:
+    """A network with random weights.
 
     Args:
-        owner: A number for each photo's owner, shape (N,).
+        config: Its shape and switches.
+        lat: Latitude in degrees of photos that it may know, shape (N,): their places make the world prior, if
+            the configuration asks for one.
+        lng: Their longitude in degrees, shape (N,).
 
     Returns:
-        Numbers in [0, 1), shape (N,), equal for equal owners.
-
-    References:
-        Knuth, The Art of Computer Programming, volume 3, section 6.4: Fibonacci hashing.
+        The network.
     """
-    spread = (owner.astype(np.uint64) + np.uint64(1)) * _GOLDEN  # owner 0 too lies anywhere
-    return (spread >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    if not config.world_prior:
+        return GeoTokenModel(config)
+    return GeoTokenModel(config, WorldPrior.from_points(lat, lng))
 
 
 def to_tensors(batch: EvidenceBatch, device: torch.device) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ shape (N, K), best first; a row of -1 fills up a list that is shorter than K.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -250,10 +249,6 @@ class ListWriter:
             self.folder.rename(self.out)
         except OSError as error:
             raise ArtifactError(cannot_write(self.out, error)) from error
-
-    def discard(self) -> None:
-        """Remove the unfinished folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _add(self, name: str, entry: Mapping[str, Any]) -> None:
         self.num_lists += int(entry["num_lists"])

@@ -112,8 +112,6 @@ class NeighborReport:
     """Rows of the gallery."""
     num_lists: int
     """Rows that have a list."""
-    num_short: int
-    """Lists with fewer than K neighbors."""
 
 
 def prepare_neighbors(
@@ -162,11 +160,7 @@ def prepare_neighbors(
         )
     finally:
         gallery.close()
-    num_short = sum(
-        int((lists.take(np.arange(start, min(start + SHARD_ROWS, len(lists))))[0][:, -1] < 0).sum())
-        for start in range(0, len(lists), SHARD_ROWS)
-    )
-    return NeighborReport(out / "gallery", lists.folder, gallery.size, len(lists), num_short)
+    return NeighborReport(out / "gallery", lists.folder, gallery.size, len(lists))
 
 
 def make_gallery(
@@ -246,7 +240,7 @@ def find_neighbors(
         with ThreadPoolExecutor(max_workers=num_cpus()) as pool:
             while writer.num_lists < len(query_rows):
                 shard = query_rows[writer.num_lists : writer.num_lists + shard_rows]
-                table = store.table(shard)
+                table = store.table(shard, ("owner", "sha256"))
                 blocks = [slice(start, start + _QUERY_ROWS) for start in range(0, len(shard), _QUERY_ROWS)]
                 parts = list(
                     pool.map(
@@ -280,7 +274,7 @@ class KnownStoreRows:
         """Hash of each, indexed like an array of strings."""
         shared: dict[str | None, str | None] = {}
         for start in range(0, len(rows), BLOCK_ROWS):
-            table = store.table(rows[start : start + BLOCK_ROWS])
+            table = store.table(rows[start : start + BLOCK_ROWS], ("owner", "sha256"))
             self.owner[start : start + BLOCK_ROWS] = [shared.setdefault(one, one) for one in table["owner"]]
             self.sha256.fill(start, table["sha256"])
 

@@ -100,10 +100,11 @@ def make_plan(
     Returns:
         The plan.
     """
+    config = dataclasses.replace(config, world_prior=False)  # which is looked up, not computed
     flops_row, bytes_row = count_row(config)
     with torch.device("meta"):
         num_parameters = sum(one.numel() for one in GeoTokenModel(config).parameters())
-    num_steps = loop.steps or -(-loop.epochs * num_rows // loop.batch_size)
+    num_steps = loop.num_steps(num_rows)
     share = loop.batch_size // num_processes
     micro = min(loop.micro_batch or share, share)
     mixed = loop.precision != "32-true"

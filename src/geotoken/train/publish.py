@@ -6,7 +6,6 @@ Owns putting the parts together and the card; must not know how they were traine
 import dataclasses
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from geotoken.backbones import load_backbone, load_encoder
 from geotoken.backbones.catalog import CONFIG_NAME, INDEX_NAME, PREPROCESSING_NAME
 from geotoken.backbones.load import ENCODER_NAME, find_backbone, weight_files
 from geotoken.errors import ArtifactError, InputError
-from geotoken.gallery.write import put_in_place
+from geotoken.files import replacing_folder
 from geotoken.model.network import GeoTokenModel, export_onnx, save_network
+from geotoken.train.config import save_sections
 from geotoken.train.log import LOG_FILE
 from geotoken.train.loop import Outcome
 from geotoken.train.settings import DecoderSettings
@@ -133,20 +133,13 @@ def publish(trained: Trained, out: Path, *, model: str | Path | None, backbone: 
         ArtifactError: A part is damaged, or the folder cannot be written.
     """
     check_free(out)
-    temporary: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        temporary.chmod(0o755)  # mkdtemp makes a folder for one user only
-        _write_parts(trained, temporary, out.name, model, backbone)
-        put_in_place(temporary, out)
+        with replacing_folder(out) as new:
+            _write_parts(trained, new, out.name, model, backbone)
     except OSError as error:
         raise ArtifactError(
             f"model {out} cannot be written ({error.strerror or error}); check space and permissions"
         ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return load_artifact(out)
 
 
@@ -174,7 +167,7 @@ def _write_parts(
     inner.mkdir()
     save_network(trained.network, inner)
     export_onnx(trained.network, inner)
-    trained.settings.save(folder / SETTINGS_FILE)
+    save_sections(folder / SETTINGS_FILE, trained.settings)
     shutil.copyfile(trained.folder / LOG_FILE, folder / HISTORY_FILE)
     (folder / CARD_NAME).write_text(_card(trained, name, encoder), encoding="utf-8")
     save_artifact(folder, name=name, scheme=trained.settings.model.scheme, head="transformer")

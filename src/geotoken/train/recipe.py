@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from geotoken.alignment import Alignment
@@ -19,10 +18,10 @@ from geotoken.errors import ArtifactError, InputError
 from geotoken.features import FeatureStore
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
-from geotoken.model.network import GeoTokenModel
 from geotoken.train.align_run import check_held_out
 from geotoken.train.checkpoint import training_folder
-from geotoken.train.decoder import DecoderStage
+from geotoken.train.config import flat_sections, save_sections
+from geotoken.train.decoder import DecoderStage, new_network
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import prepare_neighbors
@@ -105,8 +104,7 @@ def open_sources(
             raise ArtifactError(f"there is no alignment {sources.align}; make it: geotoken train align ...")
         alignment = Alignment.load(sources.align)
         alignment.check_encoder(store.encoders["image"], store.dims["image"])
-        projected = alignment.project(np.ones((1, store.dims["image"]), dtype=np.float32))
-        modalities += [(name, vectors.shape[1]) for name, vectors in projected.items()]
+        modalities += alignment.config.modalities.items()
     settings = DecoderSettings.resolve(path, flags, tuple(modalities))
     if sources.align is not None:
         check_held_out(sources.align, store, settings.decoder.validation_share)
@@ -199,17 +197,17 @@ def train_decoder(
     """
     store, settings = opened.store, opened.settings
     cases = StoreCases(store, lists, settings.model, alignment=opened.alignment)
-    has_split = VALIDATION in store.splits
-    held_out = np.isin(np.arange(len(cases)), cases.rows_of(VALIDATION)) if has_split else None
+    held_out = cases.held_out(settings.decoder.validation_share)
     torch.manual_seed(settings.loop.seed)
-    network = GeoTokenModel(settings.model)
+    known = lists.gallery_rows
+    network = new_network(settings.model, store.lat[known], store.lng[known])
     stage = DecoderStage(network, cases, settings.decoder, settings.dropout, held_out=held_out)
     check_new(sources.work, resume=resume)
     described = sources.work / "settings.toml"
     if _is_first() and not (resume and described.exists()):  # others than those of the run are refused below
         sources.work.mkdir(parents=True, exist_ok=True)
-        settings.save(described)
-    same = {**settings.flat(), "neighbor lists": _fingerprint(lists.folder)}
+        save_sections(described, settings)
+    same = {**flat_sections(settings), "neighbor lists": _fingerprint(lists.folder)}
     if sources.align is not None:
         same["alignment"] = _fingerprint(sources.align)
     outcome = fit(stage, settings.loop, sources.work, resume=resume, settings=same, on_step=on_step)
@@ -226,7 +224,7 @@ def train_decoder(
         store=sources.store,
         num_train=stage.num_rows,
         num_validation=len(stage.validation_rows),
-        has_split=has_split,
+        has_split=VALIDATION in store.splits,
     )
     return outcome, publish(trained, sources.out, model=sources.model, backbone=sources.backbone)
 

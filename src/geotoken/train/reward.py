@@ -17,9 +17,10 @@ from geotoken.errors import ConfigError, InputError
 from geotoken.metrics import THRESHOLDS_KM
 from geotoken.reward import RewardBatch, describe
 from geotoken.reward.network import RewardNetwork
-from geotoken.train.decoder import owner_hash
+from geotoken.train.config import check_least
 from geotoken.train.draws import Draws
 from geotoken.train.reward_cases import RewardCases
+from geotoken.train.splits import owner_order
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,8 +50,7 @@ class RewardTraining:
     def __post_init__(self) -> None:
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share is {self.validation_share}; give more than 0, less than 1")
-        if self.num_candidates < 2:
-            raise ConfigError(f"num_candidates is {self.num_candidates}; give at least 2")
+        check_least(self, num_candidates=2)
         if not (self.ranking_weight >= 0 and self.ranking_temperature > 0):
             raise ConfigError(
                 f"ranking_weight and ranking_temperature are {self.ranking_weight} and "
@@ -174,10 +174,9 @@ def split_owners(owner: Ints, validation_share: float) -> NDArray[np.bool_]:
         Whether a photo is of a chosen owner, shape (N,). The order of owners is that of the decoder's split,
         so that the first are those that it chose.
     """
-    distinct, place = np.unique(owner, return_inverse=True)
-    position = np.argsort(np.argsort(owner_hash(distinct), kind="stable"))
-    count = int(np.clip(round(validation_share * len(distinct)), 1, max(1, len(distinct) - 1)))
-    return np.asarray(position[place] < count)
+    order, num_owners = owner_order(owner)
+    count = int(np.clip(round(validation_share * num_owners), 1, max(1, num_owners - 1)))
+    return np.asarray(order < count)
 
 
 def thresholds_met(distance_km: Floats) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ from geotoken.reward.batch import concatenate
 from geotoken.reward.proposals import evidence_places
 from geotoken.tokens import TokenScheme
 from geotoken.train.cases import Cases
+from geotoken.train.config import check_least
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -69,10 +70,7 @@ class CandidateOptions:
     """Fixes samples and draws, >= 0."""
 
     def __post_init__(self) -> None:
-        for name in ("num_photos", "beam_width", "num_samples", "max_candidates", "seed"):
-            least = 0 if name == "seed" else 1
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
+        check_least(self, num_photos=1, beam_width=1, num_samples=1, max_candidates=1, seed=0)
         if not 0 < self.epsilon <= 1:
             raise ConfigError(f"epsilon is {self.epsilon}; give more than 0 and at most 1")
         try:

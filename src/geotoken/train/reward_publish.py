@@ -3,14 +3,12 @@
 Owns its place there, its section of the card and the manifest; must not know how it was trained.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from geotoken.artifact import CARD_NAME, FORMAT_VERSION, KIND, REWARD
 from geotoken.errors import ArtifactError
-from geotoken.files import write_whole
-from geotoken.gallery.write import put_in_place
+from geotoken.files import replacing_folder, write_whole
 from geotoken.manifest import verify_manifest, write_manifest
 from geotoken.reward.network import RewardNetwork, export_reward
 from geotoken.train.loop import Outcome
@@ -49,11 +47,8 @@ def add_reward(folder: Path, network: RewardNetwork, *, card: str = "") -> float
     verify_manifest(folder, KIND, FORMAT_VERSION)
     path = folder / CARD_NAME
     try:
-        with tempfile.TemporaryDirectory(prefix=".reward-", dir=folder) as scratch:
-            made = Path(scratch) / REWARD
-            made.mkdir()
-            difference = export_reward(network, made)
-            put_in_place(made, folder / REWARD)
+        with replacing_folder(folder / REWARD) as new:
+            difference = export_reward(network, new)
         if card:
             before, _, old = path.read_text(encoding="utf-8").partition(_HEADING)
             after = old.partition("\n## ")

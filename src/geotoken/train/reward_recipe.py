@@ -19,11 +19,12 @@ from geotoken.errors import InputError
 from geotoken.features import FeatureStore
 from geotoken.manifest import MANIFEST_NAME
 from geotoken.model.config import ModelConfig
-from geotoken.model.network import GeoTokenModel, TorchModel
+from geotoken.model.network import TorchModel
 from geotoken.protocol import TokenModel
 from geotoken.reward.network import RewardNetwork
 from geotoken.train.checkpoint import training_folder
-from geotoken.train.decoder import DecoderStage, owner_hash
+from geotoken.train.config import flat_sections, save_sections
+from geotoken.train.decoder import DecoderStage, new_network
 from geotoken.train.loop import Outcome, StepReport, check_new, fit
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
@@ -33,7 +34,7 @@ from geotoken.train.reward_cases import CaseEvidence, RewardCases, make_cases
 from geotoken.train.reward_publish import add_reward, describe_reward
 from geotoken.train.reward_settings import RewardSettings
 from geotoken.train.settings import DecoderSettings
-from geotoken.train.splits import VALIDATION
+from geotoken.train.splits import owner_order
 from geotoken.train.store_cases import StoreCases
 
 Ints = NDArray[np.int64]
@@ -129,7 +130,8 @@ def open_reward(
     names = tuple(name for name, _ in read.modalities if name != "image")  # that one is the similarity
     suited = {"modalities": names, "num_neighbors": read.num_neighbors, "num_guesses": read.num_guesses}
     settings = RewardSettings.resolve(config, flags, suited)
-    held_out = _held_out(store, cases, decoder)
+    everything = np.ones(len(cases), dtype=np.bool_)
+    held_out = everything if decoder is None else cases.held_out(decoder.decoder.validation_share)
     if not settings.folds.num_folds and not held_out.any():
         raise InputError(
             f"the model was trained on all {len(cases)} photos of {store_folder}; give a store with others, "
@@ -191,10 +193,10 @@ def find_candidates(
     loop = replace(decoder.loop, steps=folds.steps or decoder.loop.steps)
     for number in range(folds.num_folds):
         torch.manual_seed(loop.seed)
-        network = GeoTokenModel(decoder.model)
+        network = new_network(decoder.model, cases.lat[fold != number], cases.lng[fold != number])
         stage = DecoderStage(network, cases, decoder.decoder, decoder.dropout, held_out=fold == number)
         run = folder / f"fold-{number}"
-        settings = {**decoder.flat(), "fold": f"{number} of {folds.num_folds}"}
+        settings = {**flat_sections(decoder), "fold": f"{number} of {folds.num_folds}"}
         outcome = fit(stage, loop, run / "run", resume=resume, settings=settings)
         if outcome.interrupted:
             return outcome
@@ -270,8 +272,8 @@ def fit_reward(
     check_new(run, resume=resume)
     if not (resume and described.exists()):  # others than those of the run are refused below
         folder.mkdir(parents=True, exist_ok=True)
-        settings.save(described)
-    outcome = fit(stage, settings.loop, run, resume=resume, settings=settings.flat(), on_step=on_step)
+        save_sections(described, settings)
+    outcome = fit(stage, settings.loop, run, resume=resume, settings=flat_sections(settings), on_step=on_step)
     return outcome, stage
 
 
@@ -285,9 +287,8 @@ def fold_of(owner: Ints, num_folds: int) -> Ints:
     Returns:
         Folds from 0, shape (N,), of about as many owners each.
     """
-    distinct, place = np.unique(owner, return_inverse=True)
-    order = np.argsort(np.argsort(owner_hash(distinct), kind="stable"))
-    return np.asarray((order * num_folds // max(1, len(distinct)))[place])
+    order, num_owners = owner_order(owner)
+    return order * num_folds // max(1, num_owners)
 
 
 def _decoder_settings(artifact: Artifact) -> DecoderSettings | None:
@@ -319,15 +320,6 @@ def _check_gallery(artifact: Artifact, folder: Path) -> None:
             f"{folder} does not hold the gallery that {artifact.folder} was trained with; give the folder of "
             "its training (--gallery)"
         )
-
-
-def _held_out(store: FeatureStore, cases: StoreCases, decoder: DecoderSettings | None) -> NDArray[np.bool_]:
-    """Whether the model was not trained on a case, shape (N,): the same split as in its training."""
-    if decoder is None:
-        return np.ones(len(cases), dtype=np.bool_)
-    if VALIDATION in store.splits:
-        return np.isin(np.arange(len(cases)), cases.rows_of(VALIDATION))
-    return np.asarray(owner_hash(cases.owner) < decoder.decoder.validation_share)
 
 
 def _head_hash(artifact: Artifact) -> str:

@@ -3,7 +3,6 @@
 Owns which sections there are and what overrules what; must not know stores or commands.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from geotoken.errors import ConfigError
 from geotoken.reward import RewardConfig
-from geotoken.train.config import LoopConfig, read_sections, resolve, save_sections
+from geotoken.train.config import LoopConfig, read_layers, resolve
 from geotoken.train.reward import RewardTraining
 from geotoken.train.reward_cases import CandidateOptions
 
@@ -47,10 +46,6 @@ SECTIONS: Final[dict[str, type]] = {
 """The dataclass of each section of a file."""
 
 RECIPE: Final[dict[str, dict[str, Any]]] = {
-    "network": {},
-    "candidates": {},
-    "training": {},
-    "folds": {},
     "loop": {
         "epochs": 40,
         "batch_size": 32,
@@ -100,33 +95,7 @@ class RewardSettings:
         Raises:
             ConfigError: An entry is unknown, of a wrong type, or out of its range.
         """
-        given = {} if path is None else read_sections(path, SECTIONS)
-        suited = {"network": network or {}}
-        resolved: dict[str, Any] = {
-            section: resolve(
-                kind,
-                RECIPE[section],
-                suited.get(section, {}),
-                given.get(section, {}),
-                (flags or {}).get(section, {}),
-            )
-            for section, kind in SECTIONS.items()
-        }
+        layers = read_layers(path, flags, SECTIONS, RECIPE)
+        layers["network"].insert(0, network or {})
+        resolved: dict[str, Any] = {name: resolve(kind, *layers[name]) for name, kind in SECTIONS.items()}
         return cls(**resolved)
-
-    def save(self, path: Path) -> None:
-        """Write all of them as a TOML file that `resolve` reads.
-
-        Args:
-            path: The file.
-        """
-        save_sections(path, {name: getattr(self, name) for name in SECTIONS})
-
-    def flat(self) -> dict[str, Any]:
-        """What must be equal to resume, but the loop's, by section and name."""
-        return {
-            f"{section}.{name}": value
-            for section in SECTIONS
-            if section != "loop"
-            for name, value in dataclasses.asdict(getattr(self, section)).items()
-        }

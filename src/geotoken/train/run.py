@@ -133,8 +133,7 @@ class Run:
     @property
     def num_steps(self) -> int:
         """Steps in all."""
-        rows = self.config.epochs * self.num_rows
-        return self.config.steps or -(-rows // self.config.batch_size)
+        return self.config.num_steps(self.num_rows)
 
     @property
     def validate_every(self) -> int:

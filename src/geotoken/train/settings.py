@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geotoken.model.config import ModelConfig
-from geotoken.train.config import LoopConfig, read_sections, resolve, save_sections
+from geotoken.train.config import LoopConfig, read_layers, resolve
 from geotoken.train.decoder import DecoderConfig
 from geotoken.train.dropout import DropoutConfig
 from geotoken.train.neighbors import NeighborRule
@@ -25,7 +25,7 @@ SECTIONS: Final[dict[str, type]] = {
 """The dataclass of each section of a file."""
 
 RECIPE: Final[dict[str, dict[str, Any]]] = {
-    "model": dataclasses.asdict(ModelConfig.compact()),
+    "model": {n: v for n, v in dataclasses.asdict(ModelConfig.compact()).items() if n != "modalities"},
     "loop": {
         "epochs": 30,
         "batch_size": 256,
@@ -39,7 +39,6 @@ RECIPE: Final[dict[str, dict[str, Any]]] = {
     },
     "decoder": {"smoothing": 0.05, "validation_share": 0.05},
     "dropout": {"neighbor": 0.1, "modality": 0.1, "query": 0.1, "similarity": 0.1},
-    "neighbors": {},
 }
 """Our recipe, where it differs from the defaults of the dataclasses; `configs/compact.toml` spells it out."""
 
@@ -80,43 +79,12 @@ class DecoderSettings:
             ConfigError: An entry is unknown, of a wrong type, or out of its range.
             InputError: An entry of [neighbors] is out of its range.
         """
-        given = {} if path is None else read_sections(path, SECTIONS)
-        flags = flags or {}
-
-        def layers(section: str) -> tuple[Mapping[str, Any], ...]:
-            return RECIPE[section], given.get(section, {}), flags.get(section, {})
-
-        model = resolve(
-            ModelConfig,
-            {"modalities": modalities},
-            _without_modalities(RECIPE["model"]),
-            *layers("model")[1:],
-        )
+        layers = read_layers(path, flags, SECTIONS, RECIPE)
+        model = resolve(ModelConfig, {"modalities": modalities}, *layers["model"])
         return cls(
             model=model,
-            loop=resolve(LoopConfig, *layers("loop")),
-            decoder=resolve(DecoderConfig, *layers("decoder")),
-            dropout=resolve(DropoutConfig, *layers("dropout")),
-            neighbors=resolve(NeighborRule, {"num_neighbors": model.num_neighbors}, *layers("neighbors")),
+            loop=resolve(LoopConfig, *layers["loop"]),
+            decoder=resolve(DecoderConfig, *layers["decoder"]),
+            dropout=resolve(DropoutConfig, *layers["dropout"]),
+            neighbors=resolve(NeighborRule, {"num_neighbors": model.num_neighbors}, *layers["neighbors"]),
         )
-
-    def save(self, path: Path) -> None:
-        """Write all of them as a TOML file that `resolve` reads.
-
-        Args:
-            path: The file.
-        """
-        save_sections(path, {name: getattr(self, name) for name in SECTIONS})
-
-    def flat(self) -> dict[str, Any]:
-        """What must be equal to resume, but the loop's, by section and name."""
-        return {
-            f"{section}.{name}": value
-            for section in SECTIONS
-            if section != "loop"
-            for name, value in dataclasses.asdict(getattr(self, section)).items()
-        }
-
-
-def _without_modalities(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entries.items() if name != "modalities"}

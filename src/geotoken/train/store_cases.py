@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from geotoken.alignment.runtime import to_units
 from geotoken.errors import InputError
 from geotoken.features import FeatureStore
-from geotoken.gallery.storage import BLOCK_ROWS
 from geotoken.model.batch import EvidenceBatch, Ints, Items, Singles, make_batch
 from geotoken.model.config import ModelConfig
 from geotoken.train.neighbor_lists import NeighborLists
+from geotoken.train.splits import Bools, held_out, owner_codes
 from geotoken.vectors import IMAGE
 
 
@@ -104,19 +104,16 @@ class StoreCases:
     def __len__(self) -> int:
         return len(self._lists)
 
-    def rows_of(self, split: str) -> Ints:
-        """Cases of a split.
+    def held_out(self, share: float) -> Bools:
+        """Which cases are validated with and not trained on, see `geotoken.train.splits.held_out`.
 
         Args:
-            split: Its name in the store, such as "train".
+            share: Share of the owners that is held out, in (0, 1), of a store without the split "val".
 
         Returns:
-            Positions of the cases, rising, shape (M,).
-
-        Raises:
-            InputError: No row of the store has that split.
+            Whether each case is, shape (N,).
         """
-        return np.flatnonzero(np.isin(self._lists.query_rows, self._store.rows_of(split)))
+        return held_out(self._store, self._lists.query_rows, self.owner, share)
 
     def evidence(self, rows: Ints, rng: np.random.Generator | None = None) -> EvidenceBatch:
         """Evidence of some cases.
@@ -181,25 +178,3 @@ class StoreCases:
                 raise InputError(
                     f"{name} vectors have {found[name].shape[1]} numbers, but the model expects {dim}"
                 )
-
-
-def owner_codes(store: FeatureStore, rows: Ints) -> Ints:
-    """Number the owners of rows.
-
-    Args:
-        store: The store.
-        rows: Rows of the store, shape (N,).
-
-    Returns:
-        Equal for photos of one owner, shape (N,); a photo without an owner has a code of its own.
-    """
-    codes = np.empty(len(rows), dtype=np.int64)
-    known: dict[str, int] = {}
-    for start in range(0, len(rows), BLOCK_ROWS):
-        owners = store.table(rows[start : start + BLOCK_ROWS])["owner"]
-        codes[start : start + BLOCK_ROWS] = [
-            -1 if owner is None else known.setdefault(owner, len(known)) for owner in owners
-        ]
-    alone = codes < 0
-    codes[alone] = len(known) + np.arange(int(alone.sum()))
-    return codes

@@ -25,7 +25,7 @@ def test_every_flag_is_of_a_known_kind():
     """A flag that decides answers must be known to --resume, and be refused where it says nothing."""
     names = set(inspect.signature(evaluate).parameters) - {"ctx"}
     assert set(_SYSTEM_FLAGS) <= names
-    apart = {"model", "gallery", "offline", "baselines", "workers", "resume"}
+    apart = {"model", "gallery", "offline", "baselines", "workers", "resume", "replay"}
     guards = {"exclude_owner", "exclude_near", "exclude_duplicates", "leakage_check"}
     assert set(_SYSTEM_FLAGS) - apart - guards == set(_DECIDING)
 

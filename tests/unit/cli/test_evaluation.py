@@ -21,8 +21,8 @@ def test_truths_are_optional(tmp_path):
     assert [truth.image for truth in truths_of(path, 1)] == ["a"]
 
 
-def _evaluation(path, limit=None):
-    given = {"from_": path, "truth": None, "limit": limit}
+def _evaluation(path):
+    given = {"from_": path, "truth": None, "limit": None}
     return Evaluation(given, Measure(num_resamples=2), {"command": "c"})
 
 

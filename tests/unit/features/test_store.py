@@ -55,6 +55,7 @@ def test_credits(made):
     store = FeatureStore.open(folder)
     assert store.table(np.array([3, 0]))["attribution"].tolist() == ["by 3", "by 0"]
     assert store.table(np.array([3]))["license"].tolist() == [None]
+    assert list(store.table(np.array([3]), ("license",))) == ["license", "lat", "lng"]
     assert store.splits == ["a", "b"]
 
 
@@ -73,6 +74,7 @@ def test_stores_of_the_first_version_have_no_credits(made):
     table = FeatureStore.open(folder).table(np.array([3, 0]))
     assert table["id"].tolist() == ["p3", "p0"]
     assert table["attribution"].tolist() == [None, None]
+    assert FeatureStore.open(folder).table(np.array([3]), ("license",))["license"].tolist() == [None]
 
 
 def test_random_batches_across_shards(made):

@@ -7,9 +7,9 @@ from geotoken.errors import ArtifactError, InputError
 from geotoken.gallery.shards import Shards
 
 
-def fill(folder, num_shards=3):
+def fill(folder):
     shards = Shards.open(folder, "same", resume=False, discard=False)
-    for number in range(num_shards):
+    for number in range(3):
         rows = [{"id": f"{number}-{i}"} for i in range(number)]
         shards.append(np.full((number, 2), number, dtype=np.float32), {"rows": rows})
     return shards

@@ -4,11 +4,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from geotoken import files
 from geotoken.errors import ArtifactError, InputError
 from geotoken.gallery import write
 from geotoken.gallery.index import Gallery
 from geotoken.gallery.table import GalleryTable, TableWriter
-from geotoken.gallery.write import check_destination, put_in_place, write_gallery
+from geotoken.gallery.write import check_destination, write_gallery
 from geotoken.manifest import verify_manifest
 
 N, D = 30, 6
@@ -78,7 +79,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize("exchange", [True, False])
 def test_an_old_gallery_is_replaced_whole(folder, monkeypatch, exchange):
     if not exchange:
-        monkeypatch.setattr(write, "_exchange", lambda a, b: False)
+        monkeypatch.setattr(files, "_exchange", lambda a, b: False)
     (folder / "stray").write_text("x")
     with pytest.raises(InputError, match="already is a gallery"):
         make_gallery(5).save(folder)
@@ -96,19 +97,13 @@ def test_where_folders_cannot_be_swapped_a_failed_overwrite_keeps_the_old_galler
             raise OSError(5, "Input/output error")
         return rename(self, target)
 
-    monkeypatch.setattr(write, "_exchange", lambda a, b: False)
+    monkeypatch.setattr(files, "_exchange", lambda a, b: False)
     monkeypatch.setattr(type(folder), "rename", fail)
     with pytest.raises(ArtifactError, match="Input/output error"):
         make_gallery(5).save(folder, overwrite=True)
     monkeypatch.undo()
     assert Gallery.load(folder).size == N
     assert names(folder.parent) == ["my gallery"]
-
-
-def test_a_folder_that_is_put_in_place_for_the_first_time_is_renamed(tmp_path):
-    (tmp_path / "new").mkdir()
-    put_in_place(tmp_path / "new", tmp_path / "place")
-    assert names(tmp_path) == ["place"]
 
 
 def test_nothing_but_a_gallery_is_ever_overwritten(tmp_path):
@@ -127,7 +122,7 @@ def test_nothing_but_a_gallery_is_ever_overwritten(tmp_path):
 
 def test_all_files_are_on_the_disk_before_they_take_the_place_of_others(tmp_path, monkeypatch):
     synced, swaps = set(), []
-    fsync, swap = os.fsync, write.put_in_place
+    fsync, swap = os.fsync, files._put_in_place
 
     def remember(fd):
         synced.add(os.fstat(fd).st_ino)
@@ -140,7 +135,7 @@ def test_all_files_are_on_the_disk_before_they_take_the_place_of_others(tmp_path
         swaps.append(folder)
 
     monkeypatch.setattr(os, "fsync", remember)
-    monkeypatch.setattr(write, "put_in_place", check)
+    monkeypatch.setattr(files, "_put_in_place", check)
     table = GalleryTable.from_rows([{"id": "a", "lat": 1.0, "lng": 2.0}])
     pieces = [(np.ones((1, 4), dtype=np.float32) / 2, table)]
     for kind in ("exact", "hnsw"):

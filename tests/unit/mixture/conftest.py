@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 
 from geotoken.evidence import Evidence
-from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust, WorldPrior
-
-
-@pytest.fixture(scope="session")
-def prior():
-    rng = np.random.default_rng(7)
-    lat = np.concatenate([rng.normal(48, 4, 400), rng.normal(35, 6, 300), rng.uniform(-60, 70, 100)])
-    lng = np.concatenate([rng.normal(8, 8, 400), rng.normal(-90, 15, 300), rng.uniform(-180, 180, 100)])
-    return WorldPrior.from_points(lat, lng, max_level=9)
+from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@ import pytest
 
 from geotoken import cells
 from geotoken.geo import EARTH_RADIUS_KM, to_xyz
+from geotoken.kernels import chord2_km2, falloff, peak_density
 from geotoken.mixture.density import PhotoDensity
-from geotoken.mixture.kernels import chord2_km2, falloff, peak_density
 from geotoken.mixture.weights import weigh
 
 
@@ -18,9 +18,9 @@ def density(components, prior):
     return PhotoDensity(components, prior)
 
 
-def dense_mass(density, cell, num_levels=6):
-    """Mass of a cell by evaluating the closed form at 4^n points inside it."""
-    fine = cells.children(cell, num_levels)
+def dense_mass(density, cell):
+    """Mass of a cell by evaluating the closed form at 4^6 points inside it."""
+    fine = cells.children(cell, 6)
     return float(np.sum(density.at(cells.center_xyz(fine)) * cells.area_km2(fine)))
 
 
@@ -52,13 +52,13 @@ def proposal(density, points):
     return 0.5 * np.mean(kernels, axis=(0, 2)) + 0.5 / (4 * np.pi * EARTH_RADIUS_KM**2)
 
 
-def sampled_mass(density, components, children, num_samples=400_000):
+def sampled_mass(density, components, children):
     """Masses of cells by drawing from the sharp kernels; the prior's part is summed over its own cells."""
     rng = np.random.default_rng(5)
     counts = np.zeros(len(children))
     for i, scale_km in enumerate(density.sharp_scales_km):
         for center, weight in zip(density.points, density.sharp_weights[:, i], strict=True):
-            quantile = rng.uniform(0, 1, num_samples // 20)
+            quantile = rng.uniform(0, 1, 20_000)
             chord = (
                 scale_km * np.sqrt(quantile / (1 - quantile)) / EARTH_RADIUS_KM
             )  # of the untruncated kernel

@@ -6,7 +6,8 @@ from geotoken.decoding import DecodingOptions, decode, posterior, score
 from geotoken.errors import ArtifactError
 from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km, to_xyz
-from geotoken.mixture import MixtureModel, WorldPrior
+from geotoken.mixture import MixtureModel
+from geotoken.prior import WorldPrior
 from geotoken.tokens import TokenScheme
 
 

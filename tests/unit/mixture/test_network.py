@@ -1,7 +1,4 @@
 import dataclasses
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,9 +165,6 @@ def test_it_computes_what_was_trained(prior):
     pytest.importorskip("torch")
     import torch
 
-    tools = str(Path(__file__).parents[3] / "tools")
-    if importlib.util.find_spec("fit_network") is None:
-        sys.path.insert(0, tools)
     import fit_mixture as fit
     import fit_network as net
 

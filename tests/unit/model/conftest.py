@@ -7,6 +7,7 @@ import torch
 from geotoken.evidence import Evidence
 from geotoken.model import ModelConfig, OnnxModel
 from geotoken.model.network import GeoTokenModel, TorchModel, export_onnx
+from geotoken.prior import WorldPrior
 
 KINDS = {
     "paper": {"layout": "full", "norm": "post", "modalities": (("image", 8), ("text", 6)), "num_neighbors": 3}
@@ -27,6 +28,7 @@ KINDS = {
         "head": "kernel",
     },
     "pointer": {"num_neighbors": 5, "num_guesses": 2, "head": "pointer"},
+    "world": {"num_neighbors": 5, "num_guesses": 2, "head": "kernel", "world_prior": True},
 }
 
 
@@ -34,6 +36,14 @@ def tiny_config(kind, **changes):
     """A configuration of width 32 with 2 + 2 layers; by default 6 * 4**2 * 4**2 = 1536 leaves."""
     size = {"width": 32, "num_encoder_layers": 2, "num_decoder_layers": 2, "num_heads": 4, "feed_forward": 48}
     return ModelConfig(**({"level": 4, "group_size": 2} | size | KINDS[kind] | changes))
+
+
+def prior_of(config):
+    """A world prior for the networks that are told of one: photos around two places."""
+    random = np.random.default_rng(1)
+    lat = np.concatenate([random.normal(40, 5, 300), random.normal(-20, 9, 100)])
+    lng = np.concatenate([random.normal(10, 9, 300), random.normal(130, 9, 100)])
+    return WorldPrior.from_points(lat, lng) if config.world_prior else None
 
 
 def ragged_evidence(config, seed=0):
@@ -75,6 +85,11 @@ def make_config():
 
 
 @pytest.fixture
+def make_prior():
+    return prior_of
+
+
+@pytest.fixture
 def evidence():
     return ragged_evidence
 
@@ -94,7 +109,7 @@ def folders(tmp_path_factory):
         if kind not in made:
             torch.manual_seed(3)
             folder = tmp_path_factory.mktemp(f"onnx-{kind}")
-            network = GeoTokenModel(config).eval()
+            network = GeoTokenModel(config, prior_of(config)).eval()
             export_onnx(network, folder)
             made[kind] = network, folder
         return made[kind]

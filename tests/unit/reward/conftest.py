@@ -20,9 +20,9 @@ def tiny_config(**changes):
     return RewardConfig(**(TINY | changes))
 
 
-def ragged_cases(seed=0):
+def ragged_cases():
     """Four photos: all there; no similarities; nothing at all; guesses only. 7, 4, 1 and 3 candidates."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
 
     def make(num_neighbors, num_guesses, num_candidates, *, similarity, vectors):
         def places(count):
@@ -78,8 +78,8 @@ def make_network():
 
     from geotoken.reward.network import RewardNetwork
 
-    def make(config=None, seed=0):
-        torch.manual_seed(seed)
+    def make(config=None):
+        torch.manual_seed(0)
         network = RewardNetwork(config or tiny_config()).eval()
         torch.nn.init.normal_(network.head.weight, std=0.5)
         return network

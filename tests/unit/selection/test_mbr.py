@@ -62,10 +62,10 @@ def brute_force(one, utility, lat, lng):
     return utility(distance) @ one.points.probability
 
 
-def answers(num=60):
+def answers():
     random = np.random.default_rng(8)
-    lat = np.concatenate([[48.1, 40.0, -33.0, 90.0], random.normal(45, 10, num).clip(-90, 90)])
-    return lat, np.concatenate([[11.5, -3.0, 151.0, 0.0], random.normal(8, 10, num)])
+    lat = np.concatenate([[48.1, 40.0, -33.0, 90.0], random.normal(45, 10, 60).clip(-90, 90)])
+    return lat, np.concatenate([[11.5, -3.0, 151.0, 0.0], random.normal(8, 10, 60)])
 
 
 @EACH_UTILITY

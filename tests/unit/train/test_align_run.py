@@ -14,7 +14,6 @@ from geotoken.train import align_run
 from geotoken.train.align_run import check_held_out, check_out, plan, prepare, read_settings, train_align
 from geotoken.train.checkpoint import training_folder
 from geotoken.train.config import LoopConfig, read_sections
-from geotoken.train.decoder import owner_hash
 from geotoken.train.log import read_log
 from geotoken.train.losses import symmetric_info_nce
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
@@ -212,7 +211,7 @@ def test_what_validates_a_later_stage_must_not_have_been_learnt_from(store, tmp_
     lists = prepare_neighbors(store, tmp_path / "neighbors", NeighborRule(num_neighbors=2)).lists
     cases = StoreCases.open(store, lists, replace(ModelConfig.compact(), modalities=(("image", 10),)))
     for share in (0.1, 0.2):  # owners held out with a smaller share are held out with a greater one
-        held_out = np.flatnonzero(owner_hash(cases.owner) < share)
+        held_out = np.flatnonzero(cases.held_out(share))
         assert len(held_out)
         assert not set(held_out) & set(stage.train_rows)
     other = make_located_store(tmp_path / "other", 90, dim=10)

@@ -4,7 +4,7 @@ import pytest
 
 from geotoken.errors import ConfigError
 from geotoken.model import ModelConfig
-from geotoken.train.config import LoopConfig, read_sections, resolve, save_sections
+from geotoken.train.config import LoopConfig, read_layers, read_sections, resolve, save_sections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +13,13 @@ class Mixed:
     share: float = 0.5
     name: str | None = None
     pairs: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    loop: LoopConfig
+    mixed: Mixed
+    model: ModelConfig
 
 
 SECTIONS = {"loop": LoopConfig, "mixed": Mixed, "model": ModelConfig}
@@ -72,15 +79,16 @@ def test_what_is_missing_is_named():
 
 
 def test_saved_settings_are_read_again(tmp_path):
-    settings = {
-        "loop": LoopConfig(learning_rate=1e-6, epochs=7),
-        "mixed": Mixed(share=1e20, pairs=(("image", 768), ("text", 3))),
-        "model": ModelConfig.paper(),
-    }
+    settings = Several(
+        loop=LoopConfig(learning_rate=1e-6, epochs=7),
+        mixed=Mixed(share=1e20, pairs=(("image", 768), ("text", 3))),
+        model=ModelConfig.paper(),
+    )
     path = tmp_path / "settings.toml"
     save_sections(path, settings)
-    sections = read_sections(path, SECTIONS)
-    assert {name: resolve(kind, sections[name]) for name, kind in SECTIONS.items()} == settings
+    layers = read_layers(path, {"mixed": {"share": None}}, SECTIONS, {"loop": {"epochs": 1, "seed": 3}})
+    found = {name: resolve(kind, *layers[name]) for name, kind in SECTIONS.items()}
+    assert Several(**found) == settings
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from geotoken.evidence import Evidence
 from geotoken.geo import haversine_km
 from geotoken.model.network import GeoTokenModel, TorchModel
 from geotoken.train.config import LoopConfig
-from geotoken.train.decoder import DecoderConfig, DecoderStage, cross_entropy, greedy, owner_hash, to_tensors
+from geotoken.train.decoder import DecoderConfig, DecoderStage, cross_entropy, greedy, to_tensors
 from geotoken.train.draws import Draws
 from geotoken.train.dropout import DropoutConfig
 from geotoken.train.loop import fit
@@ -43,16 +43,6 @@ def test_owners_are_on_one_side(tmp_path):
     assert not train & held_out
     assert len(stage.train_rows) + len(stage.validation_rows) == 120
     assert 15 <= len(stage.validation_rows) <= 33
-
-
-@pytest.mark.parametrize(
-    "owners", [np.arange(5000), np.random.default_rng(0).integers(-(2**63), 2**63, 5000)]
-)
-def test_the_split_is_even_and_always_the_same(owners):
-    places = owner_hash(owners)
-    counts, _ = np.histogram(places, bins=20, range=(0, 1))
-    np.testing.assert_allclose(counts, 250, atol=60)
-    np.testing.assert_array_equal(owner_hash(owners[::-1]), places[::-1])
 
 
 def test_a_split_without_photos_is_refused():

@@ -34,8 +34,8 @@ def batch():
     return make_batch(items, {"image": np.ones((NUM, 3)), "text": np.ones((NUM, 2))}, CONFIG)
 
 
-def drop(batch, first=0, count=NUM, **shares):
-    return drop_evidence(batch, DropoutConfig(**shares), Draws(0, 0, first, count))
+def drop(batch, **shares):
+    return drop_evidence(batch, DropoutConfig(**shares), Draws(0, 0, 0, NUM))
 
 
 def test_nothing_is_dropped_by_default(batch):

@@ -85,13 +85,6 @@ def test_finished_lists_are_not_written_over(store, tmp_path):
         ListWriter.open(tmp_path / "photos", store, RULE, rows, resume=False)
 
 
-def test_a_discarded_folder_is_gone(store, tmp_path):
-    writer = ListWriter.open(tmp_path / "lists", store, RULE, (np.arange(2), np.arange(20)), resume=False)
-    writer.append(np.zeros((2, K), dtype=np.int64), np.zeros((2, K)))
-    writer.discard()
-    assert not list(tmp_path.glob("lists*"))
-
-
 def test_lists_are_padded():
     found = [(np.array([0.5, 0.25]), np.array([7, 3])), (np.empty(0), np.empty(0, dtype=np.int64))]
     rows, similarity = pad_lists(found, 3)

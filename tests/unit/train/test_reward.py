@@ -8,7 +8,7 @@ import torch
 from geotoken.errors import ConfigError, InputError
 from geotoken.reward import RewardConfig
 from geotoken.reward.network import RewardNetwork
-from geotoken.train.config import LoopConfig
+from geotoken.train.config import LoopConfig, flat_sections
 from geotoken.train.draws import Draws
 from geotoken.train.loop import fit
 from geotoken.train.reward import RewardStage, RewardTraining, judge_loss, split_owners, thresholds_met
@@ -29,8 +29,8 @@ def cases(tmp_path_factory, tiny_mixture):
     )
 
 
-def make_stage(cases, seed=0, **training):
-    torch.manual_seed(seed)
+def make_stage(cases, **training):
+    torch.manual_seed(0)
     return RewardStage(RewardNetwork(NETWORK), cases, RewardTraining(**training))
 
 
@@ -53,7 +53,7 @@ def test_the_recipe_trains_two_steps_of_a_tiny_network(cases, tmp_path):
     flags = {"network": tiny, "loop": {"steps": 2, "accelerator": "cpu"}}
     settings = RewardSettings.resolve(CONFIGS / "reward.toml", flags)
     stage = RewardStage(RewardNetwork(settings.network), cases, settings.training)
-    assert fit(stage, settings.loop, tmp_path, settings=settings.flat()).step == 2
+    assert fit(stage, settings.loop, tmp_path, settings=flat_sections(settings)).step == 2
 
 
 def test_untrained_it_chooses_as_the_posterior_does(cases):

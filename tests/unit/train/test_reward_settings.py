@@ -1,14 +1,12 @@
-import ast
 import dataclasses
-import inspect
-import itertools
 from pathlib import Path
 
 import pytest
 
 from geotoken.errors import ConfigError
-from geotoken.train.config import read_sections
+from geotoken.train.config import flat_sections, read_sections, save_sections
 from geotoken.train.reward_settings import RECIPE, SECTIONS, FoldOptions, RewardSettings
+from settings_pages import fields_of, table_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,12 +37,12 @@ def test_flags_overrule_the_file_and_the_file_what_suits_the_model(tmp_path):
 
 def test_settings_come_back(tmp_path):
     settings = RewardSettings.resolve(None, {"folds": {"num_folds": 3}}, {"modalities": ("text",)})
-    settings.save(tmp_path / "settings.toml")
+    save_sections(tmp_path / "settings.toml", settings)
     assert RewardSettings.resolve(tmp_path / "settings.toml") == settings
 
 
 def test_what_must_be_equal_to_resume_names_every_entry_but_the_loops():
-    flat = RewardSettings.resolve().flat()
+    flat = flat_sections(RewardSettings.resolve())
     assert flat["network.width"] == 64
     num_entries = sum(len(dataclasses.fields(kind)) for name, kind in SECTIONS.items() if name != "loop")
     assert len(flat) == num_entries
@@ -60,18 +58,5 @@ def test_impossible_folds_are_refused(changes, message):
 
 @pytest.mark.parametrize("section", [name for name in SECTIONS if name != "loop"])
 def test_the_tables_of_the_page_are_those_of_the_dataclasses(section):
-    kind = SECTIONS[section]
-    body = ast.parse(inspect.getsource(kind)).body[0].body
-    meanings = {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
-    words = {"()": "none", "False": "false"}
     page = (ROOT / "docs" / "reward.md").read_text(encoding="utf-8")
-    table = page.split(f"\n`[{section}]`: ")[1].split("\n\n")[1].splitlines()[2:]
-    assert table == [
-        f"| `{field.name}` | {words.get(str(field.default), str(field.default).strip('()'))} | "
-        f"{meanings[field.name]} |"
-        for field in dataclasses.fields(kind)
-    ]
+    assert table_of(page, section) == fields_of(SECTIONS[section])

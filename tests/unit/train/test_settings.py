@@ -1,7 +1,3 @@
-import ast
-import dataclasses
-import inspect
-import itertools
 from pathlib import Path
 
 import pytest
@@ -9,9 +5,11 @@ import pytest
 from geotoken.errors import ConfigError
 from geotoken.model import ModelConfig
 from geotoken.model.network import GeoTokenModel
+from geotoken.train.config import flat_sections, save_sections
 from geotoken.train.decoder import DecoderStage
 from geotoken.train.loop import fit
 from geotoken.train.settings import SECTIONS, DecoderSettings
+from settings_pages import fields_of, table_of
 from training_cases import TINY, NearCases
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +28,7 @@ def test_each_file_trains_two_steps_of_a_tiny_network(tmp_path, name):
     stage = DecoderStage(
         GeoTokenModel(settings.model), NearCases(settings.model), settings.decoder, settings.dropout
     )
-    outcome = fit(stage, settings.loop, tmp_path, settings=settings.flat())
+    outcome = fit(stage, settings.loop, tmp_path, settings=flat_sections(settings))
     assert outcome.step == 2
     assert outcome.best["loss"] > 0
 
@@ -75,12 +73,12 @@ def test_an_unknown_entry(tmp_path):
 
 def test_saved_settings_are_the_same(tmp_path):
     settings = DecoderSettings.resolve(CONFIGS / "paper.toml", {"neighbors": {"within_km": 2.0}})
-    settings.save(tmp_path / "a.toml")
+    save_sections(tmp_path / "a.toml", settings)
     assert DecoderSettings.resolve(tmp_path / "a.toml") == settings
 
 
 def test_what_must_be_equal_to_resume():
-    flat = DecoderSettings.resolve().flat()
+    flat = flat_sections(DecoderSettings.resolve())
     assert flat["model.width"] == 128
     assert flat["neighbors.same_owner"] is True
     assert not any(name.startswith("loop.") for name in flat)  # the loop looks after its own
@@ -88,17 +86,5 @@ def test_what_must_be_equal_to_resume():
 
 @pytest.mark.parametrize("section", [name for name in SECTIONS if name != "model"])
 def test_the_tables_of_the_page_are_those_of_the_dataclasses(section):
-    kind = SECTIONS[section]
-    body = ast.parse(inspect.getsource(kind)).body[0].body
-    meanings = {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
-    words = {"None": "none", "True": "true", "False": "false"}
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    table = page.split(f"\n`[{section}]`: ")[1].split("\n\n")[1].splitlines()[2:]
-    assert table == [
-        f"| `{field.name}` | {words.get(str(field.default), field.default)} | {meanings[field.name]} |"
-        for field in dataclasses.fields(kind)
-    ]
+    assert table_of(page, section) == fields_of(SECTIONS[section])

@@ -10,7 +10,8 @@ from geotoken.model.batch import collate
 from geotoken.model.config import ModelConfig
 from geotoken.train.neighbor_lists import NeighborLists
 from geotoken.train.neighbors import NeighborRule, prepare_neighbors
-from geotoken.train.store_cases import StoreCases, owner_codes
+from geotoken.train.splits import owner_codes
+from geotoken.train.store_cases import StoreCases
 from geotoken.vectors import VectorSource
 
 CONFIG = ModelConfig(
@@ -52,7 +53,7 @@ def units(store, rows):
     return image / np.linalg.norm(image, axis=1, keepdims=True)
 
 
-def by_search(store, gallery, store_row, num_neighbors):
+def by_search(store, gallery, store_row):
     """Evidence of one photo as it would be gathered for it alone."""
     image = units(store, np.array([store_row]))
     table = store.table(np.array([store_row]))
@@ -77,7 +78,7 @@ def test_evidence_is_that_of_single_photos(made, cases):
     rows = np.array([200, 3, 3, *range(70, 100)])
     batch = cases.evidence(rows, None)
     rows_of_store = np.setdiff1d(np.arange(len(store)), store.rows_of("test"))[rows]
-    evidence = [by_search(store, gallery, row, CONFIG.num_neighbors) for row in rows_of_store]
+    evidence = [by_search(store, gallery, row) for row in rows_of_store]
     expected = collate(evidence, CONFIG).arrays()
     found = batch.arrays()
     assert found.keys() == expected.keys()
@@ -139,8 +140,7 @@ def test_owners_and_splits(made, cases):
     for i in range(0, len(rows), 11):
         same = owners == owners[i] if owners[i] is not None else np.arange(len(rows)) == i
         np.testing.assert_array_equal(cases.owner == cases.owner[i], same)
-    np.testing.assert_array_equal(rows[cases.rows_of("val")], store.rows_of("val"))
-    assert len(cases.rows_of("test")) == 0
+    np.testing.assert_array_equal(rows[cases.held_out(0.1)], store.rows_of("val"))
     assert len(np.unique(owner_codes(store, rows))) == len({o for o in owners if o}) + sum(owners == None)  # noqa: E711
 
 

@@ -15,6 +15,6 @@ if find_spec("torch") is None or find_spec("safetensors") is None:
 from geotoken.alignment.network.head import ProjectionHead
 from geotoken.alignment.network.location import LocationEncoder
 from geotoken.alignment.network.network import AlignmentNetwork
-from geotoken.alignment.network.weights import load_alignment, save_alignment
+from geotoken.alignment.network.weights import save_alignment
 
-__all__ = ["AlignmentNetwork", "LocationEncoder", "ProjectionHead", "load_alignment", "save_alignment"]
+__all__ = ["AlignmentNetwork", "LocationEncoder", "ProjectionHead", "save_alignment"]

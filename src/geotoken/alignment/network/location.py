@@ -10,8 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-GEOCLIP_SCALES: Final = (1.0, 16.0, 256.0)
-"""Standard deviations of the frequencies in GeoCLIP, per unit of the map; coarse first."""
+from geotoken.alignment.config import GEOCLIP_SCALES
 
 _POLYNOMIAL: Final = (1.340264, -0.081106, 0.000893, 0.003796)  # A1..A4, Savric et al. 2018, section 3
 _MAP_SCALE: Final = 66.50336  # GeoCLIP's unit of the map is 180 / 66.50336 of the projection's

@@ -1,16 +1,16 @@
 """An alignment as a folder: its configuration as JSON, its weights as safetensors, a manifest over both.
 
-Owns writing and reading it for training; must not know what a model folder holds beside it.
+Owns writing it; must not know what a model folder holds beside it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from geotoken.alignment.config import CONFIG_FILE, FORMAT_VERSION, KIND, WEIGHTS_FILE, AlignmentConfig
+from geotoken.alignment.config import CONFIG_FILE, FORMAT_VERSION, KIND, WEIGHTS_FILE
 from geotoken.alignment.network.network import AlignmentNetwork
 from geotoken.errors import ArtifactError
-from geotoken.manifest import verify_manifest, write_manifest
-from geotoken.tensors import load_weights, save_weights
+from geotoken.manifest import write_manifest
+from geotoken.tensors import save_weights
 
 
 def save_alignment(
@@ -35,21 +35,3 @@ def save_alignment(
         raise ArtifactError(
             f"{folder} cannot be written ({error.strerror or error}); check space and permissions"
         ) from error
-
-
-def load_alignment(folder: Path) -> AlignmentNetwork:
-    """Read an alignment written by `save_alignment`, to go on training it.
-
-    Args:
-        folder: The folder; its manifest is verified.
-
-    Returns:
-        The network, on the CPU, for inference.
-
-    Raises:
-        ArtifactError: If a file is missing or damaged, or the weights do not fit the configuration.
-    """
-    verify_manifest(folder, KIND, FORMAT_VERSION)
-    network = AlignmentNetwork(AlignmentConfig.load(folder / CONFIG_FILE))
-    load_weights(network, folder / WEIGHTS_FILE, "train or fetch it again")
-    return network.eval()

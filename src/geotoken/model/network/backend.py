@@ -129,7 +129,9 @@ class TorchModel(TransformerModel[TorchMemory]):
         encoded = self.network.encode(arrays, complete=batch.complete)
         config = self.config
         store = TorchStore(config.num_decoder_layers, config.width, self.network.head_weight)
-        return TorchMemory(batch, config.scheme, store, item_places(config, batch), encoded)
+        return TorchMemory(
+            batch, config.scheme, store, item_places(config, batch), self.network.world, encoded
+        )
 
     @torch.inference_mode()
     def _score(self, given: StepInput, memory: TorchMemory, store: NodeStore) -> Singles:

@@ -8,7 +8,7 @@ W slots of a photo, N nodes held, V vocabulary.
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from geotoken.model.runtime import (
     CONFIG_FILE,
     DECODER_FILE,
     ENCODER_FILE,
+    PRIOR_FILE,
     OnnxModel,
     memory_names,
     past_names,
@@ -35,7 +36,9 @@ from geotoken.protocol import TokenModel
 TOLERANCE: Final = 1e-4
 """Largest difference of a log-probability, in nats, that is taken as rounding."""
 
-_OPSET: Final = 17
+OPSET: Final = 17
+"""Version of the operators of the graphs."""
+
 _STEP_AXES: Final = {
     "token_rows": {0: "rows"},
     "pad": {0: "photos", 1: "slots"},
@@ -44,6 +47,7 @@ _STEP_AXES: Final = {
     "match": {0: "rows", 1: "items"},
     "offset": {0: "rows", 1: "items"},
     "orientation": {0: "rows"},
+    "world": {0: "rows"},
     "nodes": {0: "rows", 1: "past"},
     "absent": {0: "past"},
     "mask": {0: "photos", 3: "positions"},
@@ -66,24 +70,58 @@ def export_onnx(network: GeoTokenModel, folder: Path) -> float:
     Raises:
         ArtifactError: If the graphs differ from PyTorch by more than `TOLERANCE`; nothing is written then.
     """
+
+    def write(scratch: Path) -> None:
+        network.config.save(scratch / CONFIG_FILE)
+        if network.world is not None:
+            network.world.prior.save(scratch / PRIOR_FILE)
+        _export_encoder(network, scratch / ENCODER_FILE)
+        _export_decoder(network, scratch / DECODER_FILE)
+
+    def compare(scratch: Path) -> float:
+        return largest_difference(network, OnnxModel.load(scratch))
+
+    return write_proven(network, folder, write, compare, TOLERANCE)
+
+
+def write_proven(
+    network: nn.Module,
+    folder: Path,
+    write: Callable[[Path], None],
+    compare: Callable[[Path], float],
+    tolerance: float,
+) -> float:
+    """Write files of a network, and put them in place only if they compute what it does.
+
+    Args:
+        network: The network; in evaluation mode meanwhile.
+        folder: An existing folder.
+        write: Writes the files into a folder of their own.
+        compare: The largest difference between the network and the files in that folder.
+        tolerance: The largest difference that is taken as rounding.
+
+    Returns:
+        The difference.
+
+    Raises:
+        ArtifactError: It is larger; nothing is written then.
+    """
     training = network.training
-    network = network.eval()
+    network.eval()
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
             scratch = Path(name)
-            network.config.save(scratch / CONFIG_FILE)
             with torch.no_grad(), warnings.catch_warnings():
                 # The tracer warns of shapes it takes as constant, and of its age; the proof below decides.
                 warnings.simplefilter("ignore")
-                _export_encoder(network, scratch / ENCODER_FILE)
-                _export_decoder(network, scratch / DECODER_FILE)
-            difference = largest_difference(network, OnnxModel.load(scratch))
-            if not difference <= TOLERANCE:
+                write(scratch)
+            difference = compare(scratch)
+            if not difference <= tolerance:
                 raise ArtifactError(
-                    f"the exported graphs differ from PyTorch by {difference:.1e} nats, more than "
-                    f"{TOLERANCE}; nothing was written; report it with the versions of torch and onnxruntime"
+                    f"the exported graphs differ from PyTorch by {difference:.1e}, more than {tolerance}; "
+                    "nothing was written; report it with the versions of torch and onnxruntime"
                 )
-            for file in (CONFIG_FILE, ENCODER_FILE, DECODER_FILE):
+            for file in sorted(one.name for one in scratch.iterdir()):
                 os.replace(scratch / file, folder / file)
     finally:
         network.train(training)
@@ -223,7 +261,7 @@ def _export_encoder(network: GeoTokenModel, path: Path) -> None:
         input_names=list(arrays),
         output_names=outputs,
         dynamic_axes=axes,
-        opset_version=_OPSET,
+        opset_version=OPSET,
         dynamo=False,
     )
 
@@ -245,6 +283,7 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
         "match": torch.ones(num_rows, num_items, dtype=torch.bool),
         "offset": torch.rand(num_rows, num_items, 2),
         "orientation": torch.arange(num_rows) % 4,
+        "world": torch.randn(num_rows, config.vocabulary_size),
         "nodes": torch.arange(num_rows * num_past).view(num_rows, num_past),
         "absent": torch.zeros(num_past),
         **dict(zip(names, (*memory.keys, *memory.values, memory.mask, *items), strict=True)),
@@ -268,7 +307,7 @@ def _export_decoder(network: GeoTokenModel, path: Path) -> None:
         input_names=list(given),
         output_names=outputs,
         dynamic_axes=axes,
-        opset_version=_OPSET,
+        opset_version=OPSET,
         dynamo=False,
     )
 

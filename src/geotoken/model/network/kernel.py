@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from geotoken.model.config import ModelConfig
 from geotoken.model.grid import ELSEWHERE, WIDTHS_KM, grid, side_before
-from geotoken.model.network.pointer import Pointer
+from geotoken.model.network.pointer import Pointer, mix_by_gate
 
 _FACE_KM: Final = 10_007.5  # side of a face: a quarter of the Earth's circumference
 _SHORT: Final = 0.1  # widths; below it 1 - exp(-x) loses digits, and a series is exact
@@ -45,6 +45,8 @@ class KernelPointer(Pointer):
         self.log_reach = nn.Parameter(torch.full((len(WIDTHS_KM),), _REACH).log())
         self.scale_bias = nn.Linear(config.width, len(WIDTHS_KM))
         nn.init.zeros_(self.scale_bias.weight)
+        if config.world_prior:
+            self.tilt = nn.Linear(config.width, 1)
         sides = [1.0, *(side_before(size, position) for position in range(1, config.scheme.length))]
         self.sides: Tensor
         self.register_buffer("sides", torch.tensor(sides), persistent=False)
@@ -60,18 +62,26 @@ class KernelPointer(Pointer):
         self.turn: Tensor
         self.register_buffer("turn", torch.from_numpy(table.turn), persistent=False)
 
-    def join(self, log_probs: Tensor, x: Tensor, around: Tensor, near: Tensor) -> Tensor:
+    def join(
+        self, log_probs: Tensor, x: Tensor, around: Tensor, near: Tensor, world: Tensor | None
+    ) -> Tensor:
         """Mix the generator's distribution with that of the kernels, or take theirs alone.
+
+        With a world prior the kernels' own distribution is first mixed with its product with the prior, which
+        says "around here, where photos are taken".
 
         Args:
             log_probs: The generator's log-probabilities, shape (..., V), float32, finite.
             x: State of each hypothesis, shape (..., D).
             around: Log-probabilities of the kernels, shape (..., V).
             near: Whether there are kernels, shape (..., 1), bool.
+            world: Logarithms of the prior's shares, shape (..., V); None if the model is not told.
 
         Returns:
             Log-probabilities, shape (..., V), float32.
         """
+        if world is not None:
+            around = mix_by_gate(around, (around + world).log_softmax(dim=-1), self.tilt(x))
         if self.alone:
             return torch.where(near, around, log_probs)
         return self.blend(log_probs, x, around, near)

@@ -69,11 +69,24 @@ class Pointer(nn.Module):
         Returns:
             Log-probabilities, shape (..., V), float32.
         """
-        gate = self.gate(x).float()  # (..., 1)
-        # Not logsigmoid: ONNX takes the logarithm of a sigmoid, which runtimes approximate in the tails.
-        one, other = log_probs - softplus(gate), copy - softplus(-gate)
-        mixed = torch.maximum(one, other) + torch.log1p(torch.exp(-(one - other).abs()))  # logaddexp
-        return torch.where(known, mixed, log_probs)
+        return torch.where(known, mix_by_gate(log_probs, copy, self.gate(x)), log_probs)
+
+
+def mix_by_gate(log_probs: Tensor, other: Tensor, gate: Tensor) -> Tensor:
+    """Mix two distributions.
+
+    Args:
+        log_probs: Log-probabilities of one, shape (..., V), float32, finite.
+        other: Those of the other, shape (..., V), float32, finite.
+        gate: Log-odds of the other, shape (..., 1).
+
+    Returns:
+        Log-probabilities of the mixture, shape (..., V), float32.
+    """
+    gate = gate.float()
+    # Not logsigmoid: ONNX takes the logarithm of a sigmoid, which runtimes approximate in the tails.
+    one, two = log_probs - softplus(gate), other - softplus(-gate)
+    return torch.maximum(one, two) + torch.log1p(torch.exp(-(one - two).abs()))  # logaddexp
 
 
 def consistent(tokens: Tensor, item_tokens: Tensor, item_mask: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from geotoken.model.network.embedding import EvidenceEmbedding
 from geotoken.model.network.kernel import KernelPointer
 from geotoken.model.network.layers import DecoderLayer, EncoderLayer, sinusoid
 from geotoken.model.network.pointer import Pointer, consistent
+from geotoken.model.world import World
+from geotoken.prior import WorldPrior
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,28 @@ class StepTensors:
     """Each item from the corner of the row's cell, shape (R, E, 2), float32; read by the head `kernel`."""
     orientation: Tensor
     """Orientation of the row's cell, shape (R,); read by the head `kernel`."""
+    world: Tensor
+    """Logarithms of the world prior's shares of what may come next, shape (R, V); read with `world_prior`."""
 
 
 class GeoTokenModel(nn.Module):
     """Encoder over the evidence, decoder over the tokens, one output head a position."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, prior: WorldPrior | None = None) -> None:
         """Build the network with random weights.
 
         Args:
             config: Its shape and switches.
+            prior: The world prior, if the configuration asks for one.
+
+        Raises:
+            TypeError: There is no prior, but the configuration asks for one, or the other way round.
         """
         super().__init__()
+        if (prior is not None) != config.world_prior:
+            raise TypeError(f"world_prior is {config.world_prior}, and the prior {prior}")
         self.config = config
+        self.world = None if prior is None else World(prior, config.scheme)
         sizes = torch.tensor(config.scheme.vocabulary_sizes)
         offsets = torch.from_numpy(embedding_offsets(config.scheme))
         length, width = config.scheme.length, config.width
@@ -189,14 +200,16 @@ class GeoTokenModel(nn.Module):
         x = self.decoder_norm(x)
         logits = torch.einsum("btd,tvd->btv", x, self.head_weight[:length]) + self.head_bias[:length]
         possible = self.possible[:length]
-        log_probs = _log_softmax(logits, possible)
+        world = self._along(tokens)
+        log_probs = _log_softmax(logits if world is None else logits + world, possible)
         if self.pointer is not None and memory.item_keys is not None:
             scores = self.pointer.query(x) @ memory.item_keys.transpose(1, 2)  # (B, T, E)
             item_tokens = arrays["item_tokens"][..., :length]
             match = consistent(tokens, item_tokens, arrays["item_mask"])
             copied = item_tokens.transpose(1, 2)
             if isinstance(self.pointer, KernelPointer):
-                log_probs = self._spread(log_probs, x, scores, tokens, memory, arrays, match)
+                given = _Spread(x, scores, tokens, match, world)
+                log_probs = self._spread(log_probs, given, memory, arrays)
             else:
                 log_probs = self.pointer.mix(log_probs, x, scores, copied, match)
         return log_probs.masked_fill(~possible, -torch.inf)
@@ -231,7 +244,8 @@ class GeoTokenModel(nn.Module):
         weight = self.head_weight.index_select(0, given.position)[0]
         possible = self.possible.index_select(0, given.position)
         logits = x @ weight.T + self.head_bias.index_select(0, given.position)
-        log_probs = _log_softmax(logits, possible)
+        world = given.world if self.config.world_prior else None
+        log_probs = _log_softmax(logits if world is None else logits + world, possible)
         if self.pointer is not None and memory.item_keys is not None:
             queries = self.pointer.query(x).index_select(0, given.pad.flatten())
             queries = queries.view(given.pad.shape[0], given.pad.shape[1], x.shape[-1])
@@ -244,23 +258,23 @@ class GeoTokenModel(nn.Module):
                 shift = memory.item_shift.index_select(0, photo) / side  # (R, E, S, 2)
                 offset = given.offset[:, :, None] + shift
                 around, near = self.pointer.spread(x, scores, offset, given.orientation, side)
-                soft = self.pointer.join(log_probs, x, around, near)
+                soft = self.pointer.join(log_probs, x, around, near, world)
                 mixed = torch.where(given.position == 0, mixed, soft)
             log_probs = mixed
         return log_probs.masked_fill(~possible, -torch.inf)
 
+    def _along(self, tokens: Tensor) -> Tensor | None:
+        """The world prior's shares along sequences, shape (B, T, V); None if the model is not told."""
+        if self.world is None:
+            return None
+        return torch.from_numpy(self.world.along(tokens.cpu().numpy())).to(tokens.device)
+
     def _spread(
-        self,
-        log_probs: Tensor,
-        x: Tensor,
-        scores: Tensor,
-        tokens: Tensor,
-        memory: Memory,
-        arrays: Mapping[str, Tensor],
-        match: Tensor,
+        self, log_probs: Tensor, given: "_Spread", memory: Memory, arrays: Mapping[str, Tensor]
     ) -> Tensor:
         """`KernelPointer` along whole sequences: shapes as in `decode` and (B, T, ...); gives (B, T, V)."""
         pointer, shift = self.pointer, memory.item_shift
+        x, scores, tokens, match = given.x, given.scores, given.tokens, given.match
         assert isinstance(pointer, KernelPointer)
         assert shift is not None
         first = slice(0, 1)
@@ -275,7 +289,8 @@ class GeoTokenModel(nn.Module):
         offset = offset.masked_fill(~match[:, 1:2, :, None], ELSEWHERE).float()
         offset = offset[..., None, :] + shift[:, None] / side[:, None, None, None]  # (B, T - 1, E, S, 2)
         around, near = pointer.spread(x[:, 1:], scores[:, 1:], offset, orientation, side)
-        return torch.cat([face, pointer.join(log_probs[:, 1:], x[:, 1:], around, near)], dim=1)
+        world = None if given.world is None else given.world[:, 1:]
+        return torch.cat([face, pointer.join(log_probs[:, 1:], x[:, 1:], around, near, world)], dim=1)
 
     def _items(self, x: Tensor) -> Tensor:
         """One vector for each item out of the encoder's positions: shape (B, P, D) becomes (B, E, D)."""
@@ -297,6 +312,17 @@ class GeoTokenModel(nn.Module):
             assert isinstance(projection, nn.Linear)
             nn.init.normal_(projection.weight, std=dim**-0.5)
         nn.init.normal_(self.head_weight, std=self.config.width**-0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """What the kernels along whole sequences are made of; shapes as in `GeoTokenModel.decode`."""
+
+    x: Tensor
+    scores: Tensor
+    tokens: Tensor
+    match: Tensor
+    world: Tensor | None
 
 
 def _log_softmax(logits: Tensor, possible: Tensor) -> Tensor:

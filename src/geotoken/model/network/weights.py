@@ -1,14 +1,15 @@
-"""A network in a folder: its configuration as JSON, its weights as safetensors.
+"""A network in a folder: configuration as JSON, weights as safetensors, and the world prior if it has one.
 
-Owns the two files; must not know what a model folder holds beside them.
+Owns these files; must not know what a model folder holds beside them.
 """
 
 from pathlib import Path
 from typing import Final
 
+from geotoken.files import replacing
 from geotoken.model.config import ModelConfig
 from geotoken.model.network.transformer import GeoTokenModel
-from geotoken.model.runtime import CONFIG_FILE
+from geotoken.model.runtime import CONFIG_FILE, PRIOR_FILE, load_prior
 from geotoken.tensors import load_weights, save_weights
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -22,6 +23,9 @@ def save_network(network: GeoTokenModel, folder: Path) -> None:
         folder: An existing folder.
     """
     save_weights(network, folder / WEIGHTS_FILE)
+    if network.world is not None:
+        with replacing(folder / PRIOR_FILE) as beside:
+            network.world.prior.save(beside)
     network.config.save(folder / CONFIG_FILE)
 
 
@@ -37,6 +41,7 @@ def load_network(folder: Path) -> GeoTokenModel:
     Raises:
         ArtifactError: If a file is missing or damaged, or the weights do not fit the configuration.
     """
-    network = GeoTokenModel(ModelConfig.load(folder / CONFIG_FILE))
+    config = ModelConfig.load(folder / CONFIG_FILE)
+    network = GeoTokenModel(config, load_prior(config, folder))
     load_weights(network, folder / WEIGHTS_FILE, "install the model again")
     return network.eval()

@@ -4,9 +4,6 @@ Owns the graph's inputs and outputs, by name; must not know training. Dimension 
 C candidates, E items.
 """
 
-import os
-import tempfile
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,18 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geotoken.errors import ArtifactError
 from geotoken.metrics import THRESHOLDS_KM
+from geotoken.model.network.export import OPSET, write_proven
 from geotoken.reward.batch import RewardBatch, describe
 from geotoken.reward.config import RewardConfig
 from geotoken.reward.network.network import RewardNetwork
-from geotoken.reward.network.weights import WEIGHTS_FILE, save_reward_network
-from geotoken.reward.runtime import CONFIG_FILE, GRAPH_FILE, RewardModel
+from geotoken.reward.network.weights import save_reward_network
+from geotoken.reward.runtime import GRAPH_FILE, RewardModel
 
 TOLERANCE: Final = 1e-5
 """Largest difference of a probability that is taken as rounding."""
-
-_OPSET: Final = 17
 
 
 def export_reward(network: RewardNetwork, folder: Path) -> float:
@@ -42,27 +37,15 @@ def export_reward(network: RewardNetwork, folder: Path) -> float:
     Raises:
         ArtifactError: If graph and PyTorch differ by more than `TOLERANCE`; nothing is written then.
     """
-    training = network.training
-    network = network.eval()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
-            scratch = Path(name)
-            save_reward_network(network, scratch)
-            with torch.no_grad(), warnings.catch_warnings():
-                # The tracer warns of shapes it takes as constant, and of its age; the proof below decides.
-                warnings.simplefilter("ignore")
-                _export(network, scratch / GRAPH_FILE)
-            difference = largest_difference(network, RewardModel.load(scratch))
-            if not difference <= TOLERANCE:
-                raise ArtifactError(
-                    f"the exported graph differs from PyTorch by {difference:.1e}, more than {TOLERANCE}; "
-                    "nothing was written; report it with the versions of torch and onnxruntime"
-                )
-            for file in (CONFIG_FILE, WEIGHTS_FILE, GRAPH_FILE):
-                os.replace(scratch / file, folder / file)
-    finally:
-        network.train(training)
-    return difference
+
+    def write(scratch: Path) -> None:
+        save_reward_network(network, scratch)
+        _export(network, scratch / GRAPH_FILE)
+
+    def compare(scratch: Path) -> float:
+        return largest_difference(network, RewardModel.load(scratch))
+
+    return write_proven(network, folder, write, compare, TOLERANCE)
 
 
 def largest_difference(network: RewardNetwork, exported: RewardModel, seed: int = 0) -> float:
@@ -161,6 +144,6 @@ def _export(network: RewardNetwork, path: Path) -> None:
         input_names=list(inputs),
         output_names=["logits"],
         dynamic_axes=axes | {"logits": {0: "photos", 1: "candidates"}},
-        opset_version=_OPSET,
+        opset_version=OPSET,
         dynamo=False,
     )

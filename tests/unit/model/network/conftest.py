@@ -7,17 +7,16 @@ from geotoken.model import collate
 from geotoken.model.network import GeoTokenModel
 
 
-def random_network(config, seed=0):
-    torch.manual_seed(seed)
-    network = GeoTokenModel(config)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return network.eval()
-
-
 @pytest.fixture
-def make_network():
+def make_network(make_prior):
+    def random_network(config):
+        torch.manual_seed(0)
+        network = GeoTokenModel(config, make_prior(config))
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        return network.eval()
+
     return random_network
 
 

@@ -6,15 +6,16 @@ from geotoken.errors import ArtifactError
 from geotoken.model import OnnxModel
 from geotoken.model.network import export_onnx
 from geotoken.model.network.export import TOLERANCE, largest_difference, random_evidence
-from geotoken.model.runtime import CONFIG_FILE, DECODER_FILE, ENCODER_FILE
+from geotoken.model.runtime import CONFIG_FILE, DECODER_FILE, ENCODER_FILE, PRIOR_FILE
 
 
 def test_the_graphs_agree_and_lie_beside_their_configuration(tmp_path, make_config, make_network, kind):
     network = make_network(make_config(kind)).train()
     assert export_onnx(network, tmp_path) <= TOLERANCE
     assert network.training
+    prior = [PRIOR_FILE] if kind == "world" else []
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [CONFIG_FILE, ENCODER_FILE, DECODER_FILE]
+        [CONFIG_FILE, ENCODER_FILE, DECODER_FILE, *prior]
     )
     exported = OnnxModel.load(tmp_path)
     assert exported.config == network.config

@@ -82,9 +82,9 @@ def test_masked_vectors_are_not_read(make_config, make_network, evidence, tensor
     )
 
 
-def test_every_weight_learns(make_config, evidence, tensors, kind):
+def test_every_weight_learns(make_config, make_prior, evidence, tensors, kind):
     config = make_config(kind)
-    network = GeoTokenModel(config)
+    network = GeoTokenModel(config, make_prior(config))
     arrays = tensors(evidence(config), config)
     tokens = arrays["item_tokens"][:, 0]  # so that there is something to copy
     arrays["item_tokens"][:, 1, :2] = tokens[:, :2]  # and other items near it
@@ -104,3 +104,10 @@ def test_the_layers_of_the_paper_have_its_size():
     matrices = sum(p.numel() for name, p in network.named_parameters() if "coder." in name and p.ndim == 2)
     feed_forward = 2 * 512 * 1024
     assert matrices == 10 * (4 * 512**2 + feed_forward) + 10 * (8 * 512**2 + feed_forward)
+
+
+def test_a_world_prior_is_given_if_it_is_asked_for(make_config, make_prior):
+    with pytest.raises(TypeError, match="world_prior"):
+        GeoTokenModel(make_config("world"))
+    with pytest.raises(TypeError, match="world_prior"):
+        GeoTokenModel(make_config("kernel"), make_prior(make_config("world")))

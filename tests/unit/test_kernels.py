@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import quad
 
 from geotoken.geo import EARTH_RADIUS_KM, haversine_km, to_xyz
-from geotoken.mixture.kernels import (
+from geotoken.kernels import (
     MAX_CHORD2,
     chord2_holding,
     chord2_km2,

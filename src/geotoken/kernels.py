@@ -75,12 +75,12 @@ def falloff(chord2: NDArray[Number], scale_km: float) -> NDArray[Number]:
     return values
 
 
-def chord2_holding(held: Floats, scale_km: float) -> Floats:
+def chord2_holding(held: Floats, scale_km: float | Floats) -> Floats:
     """Squared chord of the cap around a kernel's center that holds a share of its mass.
 
     Args:
-        held: Shares, in [0, 1], any shape.
-        scale_km: Scale in km, > 0.
+        held: Shares, in [0, 1], shape (...).
+        scale_km: Scale in km, > 0; or one for each share, shape (...).
 
     Returns:
         Squared chords in km2, same shape.

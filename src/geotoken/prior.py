@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geotoken import cells
 from geotoken.errors import ArtifactError
 from geotoken.files import ARRAY_DAMAGE
-from geotoken.mixture.kernels import chord2_km2, falloff
+from geotoken.kernels import chord2_km2, falloff
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -148,7 +148,8 @@ class WorldPrior:
             path: The file to write.
         """
         steps = np.diff(self.cell_ids, prepend=np.uint64(0))
-        np.savez_compressed(path, cell_id_steps=steps, mass=self.mass.astype(np.float32))
+        with path.open("wb") as file:
+            np.savez_compressed(file, cell_id_steps=steps, mass=self.mass.astype(np.float32))
 
     @cached_property
     def range_min(self) -> cells.CellIds:
@@ -210,6 +211,25 @@ class WorldPrior:
             Rows, shape (N,), 0..L-1.
         """
         return np.searchsorted(self.range_min, cells.range_min(cell_ids), side="right") - 1
+
+    def children_shares(self, children: cells.CellIds) -> Floats:
+        """Which share of the mass of a cell each of its children has.
+
+        Args:
+            children: All descendants of each of R cells at one level, in Hilbert order, or the six faces;
+                shape (R, V), uint64.
+
+        Returns:
+            Shares, shape (R, V), more than 0; each row sums to 1.
+        """
+        first = self.find(children)
+        end = np.searchsorted(self.range_min, cells.range_max(children[:, -1]), side="right")
+        before = self.cumulative[np.concatenate([first, end[:, None]], axis=1)]
+        # A cell that the partition divides ends where its next sibling begins, which begins a row then.
+        divided = self.level[first] >= cells.level(children[:1, :1])
+        undivided = self.density[first] * cells.approx_area_km2(children)
+        mass = np.where(divided, np.diff(before), undivided) + np.finfo(np.float64).tiny
+        return np.asarray(mass / mass.sum(axis=1, keepdims=True))
 
     def tilt(self, points: Floats, scales_km: Sequence[float]) -> "Tilts":
         """How much a kernel of each scale at each point, multiplied with the prior, raises each block.

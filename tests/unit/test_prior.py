@@ -4,9 +4,8 @@ import pytest
 from geotoken import cells
 from geotoken.errors import ArtifactError
 from geotoken.geo import to_xyz
-from geotoken.mixture import WorldPrior
-from geotoken.mixture.kernels import chord2_km2, falloff
-from geotoken.mixture.prior import FINE_BLOCK_LEVEL
+from geotoken.kernels import chord2_km2, falloff
+from geotoken.prior import FINE_BLOCK_LEVEL, WorldPrior
 
 
 def test_cells_are_a_partition_of_the_sphere(prior):
@@ -81,3 +80,28 @@ def test_load_refuses_what_is_no_table(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ArtifactError, match="install the model again"):
         WorldPrior.load(path)
+
+
+@pytest.mark.parametrize("num_levels", [1, 2, 3])
+def test_shares_of_children_are_those_of_their_mass(prior, num_levels):
+    faces = cells.from_hex([f"{face * 2 + 1:x}" for face in range(cells.NUM_FACES)])
+    parents = faces
+    for _ in range(4):
+        children = cells.children(parents, num_levels)
+        shares = prior.children_shares(children)
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+        mass = np.stack([[_mass(prior, child) for child in row] for row in children[::7]])
+        np.testing.assert_allclose(shares[::7], mass / mass.sum(axis=1, keepdims=True), rtol=0.06, atol=1e-9)
+        parents = children[np.arange(len(children)), shares.argmax(axis=1)]
+    np.testing.assert_allclose(
+        prior.children_shares(faces[None])[0], [_mass(prior, face) for face in faces], rtol=1e-9
+    )
+
+
+def _mass(prior, cell):
+    """Mass in a cell, added up one cell of the partition after the other."""
+    low, high = cells.range_min(cell), cells.range_max(cell)
+    within = (prior.range_min >= low) & (cells.range_max(prior.cell_ids) <= high)
+    if within.any():
+        return prior.mass[within].sum()
+    return prior.density[prior.find(np.array([cell]))[0]] * cells.area_km2(np.array([cell]))[0]

@@ -1,0 +1,64 @@
+"""Tables of docs/mllm.md from the figures of benchmarks/mllm.py and mllm_load.py.
+
+Owns these tables; must not know the pages.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+THRESHOLDS_KM = (1, 25, 200, 750, 2500)
+LABELS = {
+    "recorded": "recorded answers alone",
+    "geotoken": "geotoken alone",
+    "fuse": "**fuse**",
+    "free": "free (simulated)",
+}
+
+
+def mllm_replay() -> str:
+    """Recorded answers, geotoken and both, cross-validated; then the differences with intervals."""
+    found = _result("mllm")
+    rows = ["| | within 1 / 25 / 200 / 750 / 2500 km | median km |", "| --- | --- | --- |"]
+    for name, label in LABELS.items():
+        figures = found["systems"][name]
+        within = " / ".join(f"{figures[f'acc_at_{r}km']:.1f}" for r in THRESHOLDS_KM)
+        rows.append(f"| {label} | {within} | {figures['median_error_km']:.0f} |")
+    rows += ["", "| points | 1 km | 25 km | 200 km | 750 km | 2500 km |"]
+    rows.append("| --- | --- | --- | --- | --- | --- |")
+    for name, difference in found["differences"].items():
+        cells = []
+        for radius_km in THRESHOLDS_KM:
+            one = difference[f"acc_at_{radius_km}km"]
+            low, high = one["ci95"]
+            cells.append(f"{one['difference']:+.1f} ({low:+.1f} to {high:+.1f})")
+        label = " minus ".join(f"{s} (simulated)" if s == "free" else s for s in name.split(" minus "))
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def mllm_load() -> str:
+    """A slow and faulty server: what was answered, repeated and paid twice, and the wall time."""
+    found = _result("mllm_load")
+    rows = [
+        "| run | photos answered | requests | faults | answers paid twice | wall time | over the bound |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for run in found["runs"]:
+        num_faults = sum(number for fault, number in run["faults"].items() if fault != "none")
+        name = "undisturbed" if run["ended_by"] is None else f"ended by {run['ended_by']}, resumed"
+        time = (
+            f"{run['wall_s']:.0f} s | {run['wall_over_bound']:.2f}"
+            if run["ended_by"] is None
+            else "not measured | "
+        )
+        rows.append(
+            f"| {name} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} | {num_faults} "
+            f"| {run['num_paid_twice']} | {time} |"
+        )
+    return "\n".join(rows)
+
+
+def _result(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
