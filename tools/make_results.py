@@ -160,7 +160,8 @@ def evidence_vote() -> str:
     found = result("evidence")["systems"]
     rows = ["| weights | 1 km | 25 km | 200 km | 750 km | 2500 km |", "| --- | --- | --- | --- | --- | --- |"]
     forms = ("network", "transformer", "both")
-    systems = [(form, form) for form in forms] + [(f"{form} with the guess", f"{form}_guess") for form in forms]
+    systems = [(form, form) for form in forms]
+    systems += [(f"{form} with the guess", f"{form}_guess") for form in forms]
     for label, system in systems:
         for weights, metrics in found[system].items():
             cells = []
