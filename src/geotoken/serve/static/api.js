@@ -1,0 +1,41 @@
+// What the page asks of its server; the only module that does.
+
+/** An error that the server or the way to it gave: `code`, a message for people, seconds to wait if any. */
+export class ApiError extends Error {
+  constructor(code, message, retryAfterS = null) {
+    super(message);
+    this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("unreachable", "The server does not answer. Is it still running?");
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok && body) return body;
+  const { code = "broken", message = `The server answered ${response.status} without saying why.` } = body?.error ?? {};
+  const wait = Number(response.headers.get("Retry-After"));
+  throw new ApiError(code, message, response.status === 429 ? Math.min(Math.max(wait || 1, 1), 60) : null);
+}
+
+/** Locate photos. `fields` are [name, value] pairs; the reply has one result a photo. */
+export function locate(files, fields, signal) {
+  const form = new FormData();
+  for (const [name, value] of fields) form.append(name, value);
+  for (const file of files) form.append("photos", file, file.name || "photo");
+  return ask("/v1/locate", { method: "POST", body: form, signal, headers: apiKey() });
+}
+
+export const models = () => ask("/v1/models", { headers: apiKey() });
+
+export const countries = () => ask("/v1/countries", { headers: apiKey() });
+
+let key = "";
+export const setApiKey = (text) => { key = text; };
+const apiKey = () => (key ? { "X-API-Key": key } : {});
