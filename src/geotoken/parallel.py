@@ -63,7 +63,7 @@ class ParallelLocator:
             initializer=_begin,
             initargs=(self.options, {**from_pretrained, "num_threads": 1}),
         )
-        with _interrupts_held(), _one_thread():
+        with interrupts_held(), one_thread():
             for _ in range(num_workers):  # the pool starts a process when there is work and none is free
                 self._pool.submit(int)
 
@@ -124,7 +124,7 @@ class ParallelLocator:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Hold Ctrl-C back for a moment; processes that are started meanwhile never get one."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -137,7 +137,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let processes that are started meanwhile do arithmetic in one thread each."""
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     os.environ.update(dict.fromkeys(before, "1"))
@@ -161,7 +161,7 @@ def _begin(options: LocateOptions, from_pretrained: dict[str, Any]) -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and without a parent there is no work."""
     global _locator, _options
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _options = options
     try:
         _locator = Locator.from_pretrained(**from_pretrained)
@@ -169,7 +169,8 @@ def _begin(options: LocateOptions, from_pretrained: dict[str, Any]) -> None:
         _locator = error
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended; waits for that, so in a thread of its own."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
