@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from shapely.geometry import mapping
 
 from geotoken import places
 from geotoken.geo import to_xyz
+from geotoken.regions.polygons import wrap
 
 ROOT: Final = Path(__file__).parents[1]
 WORLD: Final = ROOT / "src/geotoken/serve/static/world"
@@ -36,7 +38,7 @@ def main() -> None:
     rings = [decode(text, steps) for text in outline["land"]]
     borders = [decode(text, steps) for text in outline["borders"]]
     WORLD.mkdir(parents=True, exist_ok=True)
-    write("land.json", collection([shape("Polygon", [ring]) for ring in rings if len(ring) >= MIN_POINTS]))
+    write("land.json", collection([piece for ring in rings if len(ring) >= MIN_POINTS for piece in land(ring)]))
     write("borders.json", collection([shape("MultiLineString", borders)]))
     write("labels.json", collection(country_labels(outline["countries"]) + town_labels()))
 
@@ -53,6 +55,20 @@ def decode(text: str, steps_per_degree: int) -> list[tuple[float, float]]:
             value = shift = 0
     points = np.cumsum(np.array(numbers).reshape(-1, 2), axis=0) / steps_per_degree
     return [(lng, lat) for lng, lat in points.round(2).tolist()]
+
+
+def land(ring: list[tuple[float, float]]) -> list[Feature]:
+    """A ring of land as polygons that end at the antimeridian; one around a pole reaches to it."""
+    points = np.array(ring)
+    points[:, 0] = np.unwrap(points[:, 0], period=360)
+    if abs(points[-1, 0] - points[0, 0]) > 180:
+        pole = np.copysign(90.0, points[:, 1].mean())
+        points = np.concatenate([points, [[points[-1, 0], pole], [points[0, 0], pole]]])
+    parts = wrap(points - [360 * np.round((points[:, 0].min() + points[:, 0].max()) / 720), 0])
+    return [
+        shape("Polygon", [[(round(lng, 2), round(lat, 2)) for lng, lat in edge] for edge in part])
+        for part in mapping(parts)["coordinates"]
+    ]
 
 
 def country_labels(rows: list[list[Any]]) -> list[Feature]:

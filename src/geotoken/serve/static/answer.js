@@ -63,10 +63,11 @@ function located(answer) {
     el("p", { class: `verdict ${confidence(answer)}` }, verdict(answer)),
     el("dl", { class: "facts" },
       fact("Even odds within", distance(radius["50"])), fact("9 in 10 within", distance(radius["90"])),
+      fact("Point", coordinates(lat, lng, radius["50"])),
       held === undefined ? null : fact("The photo alone gives this region", percent(held))),
-    el("p", { class: "point" }, el("span", {}, coordinates(lat, lng, radius["50"])),
-      el("button", { type: "button", class: "quiet", onclick: () => copy(point) }, icon("copy"), "Copy"),
-      link(map, ["OpenStreetMap", icon("out")], { class: "quiet" })),
+    el("p", { class: "actions" },
+      el("button", { type: "button", class: "quiet", onclick: () => copy(point) }, icon("copy"), "Copy coordinates"),
+      link(map, [icon("out"), "OpenStreetMap"], { class: "quiet" })),
     ...answer.warnings.map((text) => el("p", { class: "warning" }, `${text}.`)),
   ];
 }

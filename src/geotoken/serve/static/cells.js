@@ -34,6 +34,12 @@ export function parseCell(hex) {
   return { face, level, bounds: [i, j, i + 1, j + 1].map((at) => toUv(at * side)) };
 }
 
+/** The ancestor of a cell at a level. */
+export function parentHex(hex, level) {
+  const id = BigInt(`0x${hex.padEnd(16, "0")}`), last = 1n << BigInt(2 * (30 - level));
+  return ((id & -last) | last).toString(16).padStart(16, "0").replace(/0+$/, "");
+}
+
 /** Area of a cell in km2. */
 export function areaKm2({ bounds: [u0, v0, u1, v1] }) {
   const angle = (u, v) => Math.atan2(u * v, Math.sqrt(1 + u * u + v * v));

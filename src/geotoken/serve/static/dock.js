@@ -4,16 +4,10 @@
 import { edgeKm } from "./cells.js";
 import { $, calm, el, icon } from "./dom.js";
 import { change, pause, shown, state, subscribe } from "./store.js";
+import { restingLevel } from "./resting.js";
 import { distance, percent, sizeName } from "./words.js";
 
 const STEP_MS = 1250, FLIGHT_MS = 1050, LINGER_MS = 1500;
-const SURE_ENOUGH = 0.25; // the deepest cell with as much is where the camera comes to rest
-
-/** The deepest level whose cell still holds a good part of the probability. */
-export function restingLevel({ levels }) {
-  const deep = levels.findLastIndex(({ probability }) => probability >= SURE_ENOUGH);
-  return Math.max(deep, 0);
-}
 
 export function setUpDock(view) {
   const slider = $("#level"), button = $("#play");
@@ -25,7 +19,7 @@ export function setUpDock(view) {
     change({ playing: false });
   };
 
-  /** From the face to the leaf, the camera following; then back to the level that is sure enough. */
+  /** From the face to the leaf, the camera following; then back to where half of the probability is seen. */
   async function play() {
     stop();
     const run = new AbortController(), { levels } = answer;
@@ -39,7 +33,7 @@ export function setUpDock(view) {
         await pause(STEP_MS, run.signal);
       }
       await pause(LINGER_MS, run.signal);
-      go(restingLevel(answer), 2 * FLIGHT_MS);
+      rest(2 * FLIGHT_MS);
     } catch (error) {
       if (error.name !== "AbortError") throw error;
     }
@@ -49,6 +43,11 @@ export function setUpDock(view) {
   function go(level, durationMs) {
     change({ level });
     view.world?.goToLevel(level, durationMs);
+  }
+
+  function rest(durationMs) {
+    change({ level: restingLevel(answer) });
+    view.world?.goToAnswer(durationMs);
   }
 
   slider.addEventListener("input", () => {
@@ -70,7 +69,7 @@ export function setUpDock(view) {
       view.world?.setInset($("#dock").offsetHeight + 12);
       const first = !played && !calm() && view.world;
       if (first) setTimeout(() => now === answer && play(), 300);
-      else go(restingLevel(now), 1200);
+      else rest(1200);
     }
     if (now && state.level !== null) describe(now, Math.min(state.level, now.levels.length - 1));
   });
@@ -80,7 +79,7 @@ export function setUpDock(view) {
     slider.value = String(position);
     slider.setAttribute("aria-valuetext", `Level ${level}, ${name}, ${distance(km)}: ${percent(probability)}`);
     $("#dock-name").textContent = name[0].toUpperCase() + name.slice(1);
-    $("#dock-more").replaceChildren(`${distance(km)} wide, holds `, el("strong", {}, percent(probability)));
+    $("#dock-more").replaceChildren(`Level ${level}, ${distance(km)} wide: holds `, el("strong", {}, percent(probability)));
     [...$("#columns").children].forEach((one, k) => {
       one.classList.toggle("past", k < position);
       one.classList.toggle("now", k === position);

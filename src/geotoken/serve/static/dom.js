@@ -28,7 +28,7 @@ function filled(element, attributes, children) {
 /** A link that leaves the page; null unless it is http or https. */
 export function link(url, text, attributes = {}) {
   if (!/^https?:\/\//i.test(url ?? "")) return null;
-  return el("a", { href: url, target: "_blank", rel: "noopener noreferrer", ...attributes }, text);
+  return el("a", { href: url, target: "_blank", rel: "noopener noreferrer", ...attributes }, ...[text].flat());
 }
 
 /** A bar for the eye; the number stands beside it. */

@@ -5,11 +5,12 @@ import { centerOf, circleLine, edgeKm, parseCell, ringOf } from "./cells.js";
 import { calm, el } from "./dom.js";
 import { credibleEdges, shadedCells } from "./layers.js";
 import { DATA, makeStyle, nothing, readColors } from "./mapstyle.js";
+import { restingKm } from "./resting.js";
 import { coordinates, distance, percent } from "./words.js";
 
 const PIXELS_AROUND_EARTH = 512; // at zoom 0
 const EARTH_KM = 40030;
-const CELL_SHARE = 0.42; // of the height of the view that the cell of a level takes
+const CELL_SHARE = 0.2; // of the height of the view that the cell of a level takes
 const FARTHEST = 0.6, NEAREST = 22.5; // zoom
 
 const feature = (type, coordinates_, properties = {}) => ({ type: "Feature", geometry: { type, coordinates: coordinates_ }, properties });
@@ -26,7 +27,7 @@ export class WorldMap {
     this.map = new maplibre.Map({
       container, style: this.style(), center: [12, 24], zoom: this.restingZoom(container), minZoom: FARTHEST - 1, maxZoom: 23,
       attributionControl: false, fadeDuration: calm() ? 0 : 200, maxPitch: 0, dragRotate: false, pitchWithRotate: false,
-      rollEnabled: false, renderWorldCopies: true, canvasContextAttributes: { antialias: true },
+      rollEnabled: false, renderWorldCopies: true,
     });
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
@@ -92,10 +93,10 @@ export class WorldMap {
   setLevel(position) {
     if (position === this.level) return;
     this.level = position;
-    const back = 1 - this.front, layer = position === null ? null : this.answer.posterior?.levels[position];
-    this.set(`cells${back}`, layer ? shadedCells(layer) : []);
+    const back = 1 - this.front, posterior = position === null ? null : this.answer.posterior;
+    this.set(`cells${back}`, posterior ? shadedCells(posterior, position) : []);
     for (const [k, share] of [[back, 1], [this.front, 0]]) {
-      this.map.setPaintProperty(`cells${k}`, "fill-opacity", 0.72 * share);
+      this.map.setPaintProperty(`cells${k}`, "fill-opacity", share);
       this.map.setPaintProperty(`seams${k}`, "line-opacity", 0.35 * share);
     }
     this.front = back;
@@ -121,6 +122,12 @@ export class WorldMap {
 
   goToLevel(position, durationMs) {
     this.move({ ...this.viewOf(position), duration: durationMs, easing: (t) => t * t * (3 - 2 * t) });
+  }
+
+  /** See the answer at rest: half of the probability, and enough around it to know the place. */
+  goToAnswer(durationMs = 1200) {
+    const { lat, lng } = this.answer;
+    this.move({ center: [lng, lat], zoom: this.zoomOf(restingKm(this.answer), lat), duration: durationMs });
   }
 
   goTo(lat, lng, km) {

@@ -51,6 +51,7 @@ function render({ photos, selected }) {
   const left = count("working") + count("busy");
   const failed = count("error") ? `, ${count("error")} not located` : "";
   const words = left ? `${photos.length - left} of ${photos.length} done${failed}` : `${count("done")} located${failed}`;
+  $("#progress").hidden = photos.length < 2;
   $("#progress").textContent = count("busy") ? `${words}; the server is busy, waiting` : words;
   if (wasBusy && !left && photos.length > 1) say(words);
   wasBusy = left > 0;
