@@ -75,7 +75,7 @@ def serve(
             "--max-waiting",
             metavar="N",
             help="Photos that may wait before others get 429.",
-            show_default="two a worker",
+            show_default="three for two workers",
             rich_help_panel=_LIMITS,
         ),
     ] = None,

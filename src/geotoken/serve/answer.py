@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from geotoken.artifact import ALIGNMENT, HEADS, REWARD, load_artifact
+from geotoken.artifact import CONFIG_NAME, HEADS, find_model
 from geotoken.decoding import DecodingOptions
 from geotoken.errors import InputError
 from geotoken.evidence import parse_guess
+from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
 from geotoken.pipeline import BATCH_SIZE, Failure, LocateOptions, Locator
 from geotoken.prediction import Prediction
@@ -37,8 +38,8 @@ class Answerer:
         """
         self._locator = Locator.from_pretrained(**loaded)
         self._locator.max_pixels = max_pixels
-        self._artifact = load_artifact(loaded["model"], offline=True)
-        self._head = loaded["head"] or self._artifact.head
+        self._folder = find_model(loaded["model"], offline=True)
+        self._head = loaded["head"] or read_json(self._folder / CONFIG_NAME)["head"]
         self._gallery = loaded["gallery"]
         self._locator.locate(_small_photo())  # the first photo takes longer: let it not be a user's
 
@@ -46,22 +47,20 @@ class Answerer:
         """What there is to know about the model.
 
         Returns:
-            `name`, `head`, `hash`, `heads`, `selectors`, `levels`, `num_photos` (of the gallery), `encoder`.
+            The fields of `schemas.ModelFacts` that are the model's own.
         """
-        artifact, locator = self._artifact, self._locator
-        manifests = [artifact.folder] + ([self._gallery] if self._gallery else [])
+        locator, scheme = self._locator, self._locator.model.scheme
         digest = hashlib.sha256()
-        for folder in manifests:
-            digest.update((folder / MANIFEST_NAME).read_bytes())
-        missing = {ALIGNMENT: "similarity", REWARD: "reward"}
-        absent = {missing[part] for part in missing if not (artifact.folder / part).is_dir()}
-        scheme = locator.model.scheme
+        for folder in (self._folder, self._gallery):
+            if folder is not None and (folder / MANIFEST_NAME).is_file():
+                digest.update((folder / MANIFEST_NAME).read_bytes())
+        parts = {"similarity": locator.alignment, "reward": locator.reward}
         return {
-            "name": artifact.name,
+            "name": locator.name,
             "head": self._head,
             "hash": digest.hexdigest()[:16],
-            "heads": [head for head in HEADS if (artifact.folder / head).is_dir()],
-            "selectors": [method for method in METHODS if method not in absent],
+            "heads": [head for head in HEADS if (self._folder / head).is_dir()],
+            "selectors": [method for method in METHODS if parts.get(method, True) is not None],
             "levels": [scheme.level_at(num_tokens) for num_tokens in range(1, scheme.length + 1)],
             "num_gallery_photos": locator.gallery.size,
             "encoder": {

@@ -6,18 +6,19 @@ Owns what each address answers; must not know how a photo is located or how byte
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from geotoken.errors import InputError
 from geotoken.serve.assets import INDEX, Assets
-from geotoken.serve.errors import Refusal, body_of, code_of
+from geotoken.serve.errors import BUG, Refusal, body_of, code_of
 from geotoken.serve.guards import Guard
 from geotoken.serve.openapi import ERRORS, locate_description
 from geotoken.serve.pool import Pool
@@ -32,30 +33,33 @@ from geotoken.serve.schemas import (
     Options,
 )
 from geotoken.serve.settings import Settings
-from geotoken.serve.uploads import Upload, UploadLimits, read_upload
+from geotoken.serve.uploads import Budget, Upload, UploadLimits, read_upload
 from geotoken.serve.worker import Bug, Row, Work, Worker, to_json
 from geotoken.version import __version__
 
-
-def make_app(settings: Settings, *, on_failure: Callable[[], None] = lambda: None) -> "Server":
-    """Make the application of a server.
-
-    Args:
-        settings: How it runs.
-        on_failure: Called when the model cannot be loaded.
-
-    Returns:
-        The ASGI application, with the pool behind it.
-    """
-    return Server(settings, on_failure)
+_BODIES: Final = 4
+"""Bodies of the largest size that are held at a time."""
 
 
-class Server:
+class App:
     """The ASGI application; its workers start and end with its lifespan."""
 
-    def __init__(self, settings: Settings, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_failure: Callable[[], None] = lambda: None,
+        make_worker: Callable[[], Worker] | None = None,
+    ) -> None:
+        """Make the application; nothing is started.
+
+        Args:
+            settings: How it runs.
+            on_failure: Called when the model cannot be loaded.
+            make_worker: Makes a handle of a process that is not started; one with the model when None.
+        """
         self.pool = Pool(
-            lambda: Worker(settings.loaded, max_pixels=settings.pixels),
+            make_worker or (lambda: Worker(settings.loaded, max_pixels=settings.pixels)),
             num_workers=settings.num_workers,
             max_waiting=settings.num_waiting,
             photo_timeout_s=settings.photo_timeout_s,
@@ -68,8 +72,11 @@ class Server:
             photo_bytes=settings.photo_bytes,
             request_bytes=settings.request_bytes,
         )
+        self._budget = Budget(_BODIES * settings.request_bytes)
         self._assets = Assets()
-        self._app = self._guarded(self._make())
+        self.api = self._make()
+        """The routes, without what every request passes; describes them by `openapi()`."""
+        self._app = self._guarded(self.api)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer; see the ASGI specification."""
@@ -90,9 +97,10 @@ class Server:
             description="Where on Earth was this photo taken?",
             docs_url=None,  # their scripts come from elsewhere
             redoc_url=None,
+            redirect_slashes=False,
             lifespan=lifespan,
         )
-        for kind in (Refusal, HTTPException, RequestValidationError):
+        for kind in (Refusal, HTTPException, RequestValidationError, Exception):
             app.add_exception_handler(kind, _error_reply)
         app.post("/v1/locate", response_model=LocateReply, **locate_description(Options))(self.locate)
         app.get("/v1/models", response_model=ModelsReply, responses=ERRORS, summary="What may be asked for")(
@@ -112,20 +120,20 @@ class Server:
     def _guarded(self, app: FastAPI) -> ASGIApp:
         """The application behind what every request passes."""
         settings = self._settings
-        inner: ASGIApp = app
-        if settings.cors_origins:
-            inner = CORSMiddleware(
-                app,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-                expose_headers=["Retry-After", "X-Request-Id"],
-            )
-        return Guard(
-            inner,
+        guarded = Guard(
+            app,
             api_key=settings.api_key,
             upload_timeout_s=settings.upload_timeout_s,
             shared=bool(settings.cors_origins),
+        )
+        if not settings.cors_origins:
+            return guarded
+        return _Cors(
+            guarded,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After", "X-Request-Id"],
         )
 
     async def locate(self, request: Request) -> Response:
@@ -134,31 +142,33 @@ class Server:
         Raises:
             Refusal: If it cannot be told.
         """
-        self.pool.check_room()
-        upload = await read_upload(
-            request.headers.get("content-type", ""),
-            request.query_params.multi_items(),
-            request.stream(),
-            self._limits,
-        )
         facts = self._facts()
+        self.pool.check_room()
+        with self._budget.share() as spend:
+            upload = await read_upload(
+                request.headers,
+                request.query_params.multi_items(),
+                request.stream(),
+                self._limits,
+                spend,
+            )
+            rows = await self._answers(request, upload, facts)
+        name = to_json({key: facts[key] for key in ("name", "head", "hash")})
+        results = ",".join(row.text for row in rows)
+        return Response(f'{{"model":{name},"results":[{results}]}}', media_type="application/json")
+
+    async def _answers(self, request: Request, upload: Upload, facts: dict[str, Any]) -> list[Row]:
+        """The object of each photo of the reply.
+
+        Raises:
+            Refusal: If there is none, or it took too long.
+        """
         if upload.options.select not in facts["selectors"]:
             raise Refusal(
                 "invalid_option",
                 f"select is {upload.options.select!r}, which the model {facts['name']} cannot do; choose one "
                 f"of {', '.join(facts['selectors'])}",
             )
-        rows = await self._rows(request, upload)
-        name = to_json({key: facts[key] for key in ("name", "head", "hash")})
-        results = ",".join(row.text for row in rows)
-        return Response(f'{{"model":{name},"results":[{results}]}}', media_type="application/json")
-
-    async def _rows(self, request: Request, upload: Upload) -> list[Row]:
-        """The object of each photo of the reply.
-
-        Raises:
-            Refusal: If there is none, or it took too long.
-        """
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
                 outcomes = await _unless_gone(request, self.pool.do(_works(upload)))
@@ -172,7 +182,7 @@ class Server:
             if isinstance(outcome, InputError):
                 raise Refusal("invalid_option", str(outcome))
             if isinstance(outcome, Bug):
-                raise Refusal("internal_error", "this is a bug in geotoken; its log says more")
+                raise Refusal("internal_error", BUG)
             rows += outcome
         failed = [row for row in rows if not row.located]
         if len(failed) == len(rows):
@@ -234,10 +244,20 @@ class Server:
             Refusal: If it is not loaded yet.
         """
         if self.pool.facts is None:
-            raise Refusal(
-                "not_ready", "the model is being loaded; ask again in a second", headers={"Retry-After": "1"}
-            )
+            raise Refusal("not_ready", "the model is being loaded; ask again in a second", retry_after_s=1)
         return self.pool.facts
+
+
+class _Cors(CORSMiddleware):
+    """Lets pages of other origins ask; those that may not are told so in the one shape."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The reply to a browser that asks whether a page may ask."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        message = "this page may not ask that; the operator allows others by --cors-origin"
+        return JSONResponse(body_of("bad_request", message), 400)
 
 
 def _works(upload: Upload) -> list[Work]:
@@ -289,4 +309,6 @@ async def _error_reply(request: Request, error: Exception) -> JSONResponse:
             405: f"{request.method} is not allowed here; allowed: {headers.get('Allow', 'others')}",
         }.get(error.status_code, str(error.detail))
         return JSONResponse(body_of(code, message, request_id), error.status_code, headers)
-    return JSONResponse(body_of("bad_request", str(error), request_id), 400)
+    if isinstance(error, RequestValidationError):
+        return JSONResponse(body_of("bad_request", str(error), request_id), 400)
+    return JSONResponse(body_of("internal_error", BUG, request_id), 500)  # it is raised once more, and logged

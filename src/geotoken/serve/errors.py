@@ -24,6 +24,9 @@ STATUSES: Final[dict[str, int]] = {
 }
 """HTTP status of each code."""
 
+BUG: Final = "this is a bug in geotoken; the log of the server says more"
+"""What a client is told of an exception that was not raised on purpose."""
+
 MAX_LETTERS: Final = 400
 """Letters of a message; a longer one loses its middle."""
 
@@ -31,31 +34,23 @@ MAX_LETTERS: Final = 400
 class Refusal(Exception):
     """A request that is not answered as it wished."""
 
-    def __init__(self, code: str, message: str, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, code: str, message: str, *, retry_after_s: int | None = None) -> None:
         """Refuse.
 
         Args:
             code: One of `STATUSES`.
             message: What was given, what is allowed, what to do; one line.
-            headers: Further headers of the reply.
+            retry_after_s: When it is worth to ask again.
         """
         super().__init__(message)
         self.code = code
         self.status = STATUSES[code]
-        self.headers = headers or {}
-
-    @classmethod
-    def busy(cls, seconds: int, message: str) -> "Refusal":
-        """A refusal because there is too much to do.
-
-        Args:
-            seconds: When it is worth to ask again.
-            message: Why, in one line.
-
-        Returns:
-            The refusal, to be raised.
-        """
-        return cls("busy", message, headers={"Retry-After": str(max(1, seconds))})
+        self.headers: dict[str, str] = {}
+        """Further headers of the reply."""
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(retry_after_s)
+        if code == "unauthorized":
+            self.headers["WWW-Authenticate"] = "Bearer"
 
 
 def code_of(status: int) -> str:

@@ -13,11 +13,12 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geotoken.serve.errors import Refusal, body_of
+from geotoken.serve.errors import BUG, Refusal, body_of
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 """Content security policy of every reply: nothing from elsewhere, nothing inline."""
 
@@ -31,6 +32,9 @@ HEADERS: Final[dict[str, str]] = {
     "X-Frame-Options": "DENY",
 }
 """Security headers of every reply."""
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+"""Length of a request's first line and headers."""
 
 _LINGER_BYTES: Final = 64 << 20  # of a body that nobody wants, read so that the client sees the reply
 _LINGER_S: Final = 5.0
@@ -64,6 +68,7 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = request_id
         exchange = _Exchange(receive, send, self._headers, request_id, self._upload_timeout_s, scope)
         try:
+            _check_head(scope)
             self._check_key(scope)
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
@@ -72,7 +77,7 @@ class Guard:
             await exchange.refuse(refusal)
         except Exception:
             _log.exception("request %s: a bug", request_id)
-            await exchange.refuse(Refusal("internal_error", "this is a bug in geotoken; its log says more"))
+            await exchange.refuse(Refusal("internal_error", BUG))
 
     def _check_key(self, scope: Scope) -> None:
         """Refuse who has not the key.
@@ -91,8 +96,25 @@ class Guard:
             raise Refusal(
                 "unauthorized",
                 "the API key is missing or wrong; send it as Authorization: Bearer KEY or X-API-Key: KEY",
-                headers={"WWW-Authenticate": "Bearer"},
             )
+
+
+def _check_head(scope: Scope) -> None:
+    """Refuse a head that is too long or of another version.
+
+    Raises:
+        Refusal: If so.
+    """
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise Refusal("bad_request", f"HTTP/{scope['http_version']} is not spoken here; use HTTP/1.1")
+    num_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    num_bytes += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if num_bytes > MAX_HEAD_BYTES:
+        raise Refusal(
+            "headers_too_large",
+            f"the address and the headers have {num_bytes:,} bytes; allowed: {MAX_HEAD_BYTES:,}; send the "
+            "options in the body",
+        )
 
 
 class _Exchange:

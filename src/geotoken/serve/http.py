@@ -5,17 +5,20 @@ Owns the limits before a request is known, and their error shape; must not know 
 
 import asyncio
 import json
+import sys
 from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from geotoken.serve.errors import STATUSES, body_of
+from geotoken.serve.guards import MAX_HEAD_BYTES
 
-MAX_HEAD_BYTES: Final = 16 * 1024
-"""Length of a request's first line and headers."""
-
-_PHRASES: Final = {"bad_request": b"Bad Request", "headers_too_large": b"Request Header Fields Too Large"}
+_PHRASES: Final = {
+    "bad_request": b"Bad Request",
+    "headers_too_large": b"Request Header Fields Too Large",
+    "request_timeout": b"Request Timeout",
+}
 
 
 class Protocol(H11Protocol):
@@ -24,12 +27,20 @@ class Protocol(H11Protocol):
     head_timeout_s = 30.0
     """Seconds within which the head of a request must have come; set before the server starts."""
 
+    @staticmethod
+    def is_stopping() -> bool:
+        """Whether the server takes no more requests; set before the server starts."""
+        return False
+
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._expect_head()
+        if self.is_stopping():  # uvicorn closes those it knows of, and has just learned of this one
+            transport.close()
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -50,12 +61,10 @@ class Protocol(H11Protocol):
         Args:
             msg: What uvicorn would say.
         """
-        too_large = (
-            len(self.conn.trailing_data[0]) >= MAX_HEAD_BYTES or self.conn.their_state is not h11.ERROR
-        )
-        if too_large:
+        error = sys.exc_info()[1]  # uvicorn calls this while it handles what h11 raised
+        if getattr(error, "error_status_hint", 400) == 431:
             self._refuse(
-                "headers_too_large", f"the headers are longer than {MAX_HEAD_BYTES} bytes; send fewer"
+                "headers_too_large", f"the headers have more than {MAX_HEAD_BYTES:,} bytes; send fewer"
             )
         else:
             self._refuse("bad_request", "this is no HTTP/1.1 request; see RFC 9112")
@@ -94,7 +103,7 @@ class Protocol(H11Protocol):
             h11.Response(
                 status_code=STATUSES[code],
                 headers=headers,
-                reason=_PHRASES.get(code, b"Request Timeout"),
+                reason=_PHRASES[code],
             ),
             h11.Data(data=body),
             h11.EndOfMessage(),

@@ -6,7 +6,7 @@ References:
     RFC 7946: longitude first, outer rings counter-clockwise (3.1.6), cut at the antimeridian (3.1.9).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +30,7 @@ _STRAIGHT_LEVEL: Final = 5  # from this level on the edges of a cell, some 3 deg
 _POLE_DEG: Final = 90 - 1e-9
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 def layers(posterior: Posterior, path: Sequence[CellProbability]) -> dict[str, Any]:
@@ -64,16 +65,39 @@ def cell_polygons(cell_ids: NDArray[np.uint64]) -> list[shapely.Geometry]:
         M polygons of (longitude, latitude) in degrees; MultiPolygons where the antimeridian cuts them.
     """
     polygons: list[shapely.Geometry] = [None] * len(cell_ids)
-    steps = 2 ** (_STRAIGHT_LEVEL - np.minimum(cells.level(cell_ids), _STRAIGHT_LEVEL))
-    for number in np.unique(steps).tolist():
-        rows = np.flatnonzero(steps == number)
-        rings = _rings(cell_ids[rows], number)  # (M', P, 2)
-        across = (np.abs(np.diff(rings[:, :, 0], axis=1)) > 180).any(axis=1)
-        across |= (np.abs(rings[:, :, 1]) > _POLE_DEG).any(axis=1)
+    for rows, _, rings, across in _by_level(cell_ids):
         whole = shapely.polygons(rings)
         for i, row in enumerate(rows.tolist()):
             polygons[row] = wrap(_unwrapped(*rings[i, :-1].T)) if across[i] else whole[i]
     return polygons
+
+
+def _geometries(cell_ids: NDArray[np.uint64]) -> list[dict[str, Any]]:
+    """Cells as GeoJSON geometries with as many decimals as they are worth."""
+    geometries: list[dict[str, Any]] = [{}] * len(cell_ids)
+    for rows, level, rings, across in _by_level(cell_ids):
+        rounded = np.round(rings, _digits(level)).tolist()
+        for i, row in enumerate(rows.tolist()):
+            if across[i]:
+                geometries[row] = _geometry(wrap(_unwrapped(*rings[i, :-1].T)), _digits(level))
+            else:
+                geometries[row] = {"type": "Polygon", "coordinates": [rounded[i]]}
+    return geometries
+
+
+def _by_level(cell_ids: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], int, Floats, Bools]]:
+    """Cells of one level after the other.
+
+    Yields:
+        Rows of the cells, shape (M',); their level; their rings, shape (M', P, 2); and whether each is across
+        the antimeridian or at a pole, shape (M',).
+    """
+    levels = np.atleast_1d(cells.level(cell_ids))
+    for level in np.unique(levels).tolist():
+        rows = np.flatnonzero(levels == level)
+        rings = _rings(cell_ids[rows], 2 ** max(_STRAIGHT_LEVEL - level, 0))
+        jump, lat = np.abs(np.diff(rings[:, :, 0], axis=1)), np.abs(rings[:, :, 1])
+        yield rows, level, rings, (jump.max(axis=1) > 180) | (lat.max(axis=1) > _POLE_DEG)
 
 
 def _level(posterior: Posterior, answer: CellProbability) -> dict[str, Any]:
@@ -84,19 +108,14 @@ def _level(posterior: Posterior, answer: CellProbability) -> dict[str, Any]:
     likeliest = order[:size]
     others = likeliest[cut.cell_id[likeliest] != answer.cell_id]
     listed = np.append(answer.cell_id, cut.cell_id[others])
-    probability = np.append(answer.probability, cut.probability[others])
-    features = []
-    for i, polygon in enumerate(cell_polygons(listed)):
-        level = int(cells.level(listed[i]))
-        properties: dict[str, Any] = {
-            "level": level,
-            "cell": str(cells.to_hex(listed[i])),
-            "probability": float(f"{probability[i]:.4g}"),
-        }
-        if i == 0:
-            properties["answer"] = True
-        geometry = _geometry(polygon, _digits(level))
+    probability = np.append(answer.probability, cut.probability[others]).tolist()
+    levels, names = cells.level(listed).tolist(), cells.to_hex(listed).tolist()
+    features: list[dict[str, Any]] = []
+    for i, geometry in enumerate(_geometries(listed)):
+        shown = float(f"{probability[i]:.4g}")
+        properties = {"level": levels[i], "cell": names[i], "probability": shown}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    features[0]["properties"]["answer"] = True
     return {
         "level": answer.level,
         "num_cells": len(order),
@@ -162,10 +181,7 @@ def _digits(level: int) -> int:
 
 
 def _geometry(polygon: shapely.Geometry, digits: int) -> dict[str, Any]:
-    """A GeoJSON geometry with rounded coordinates."""
-    if isinstance(polygon, shapely.Polygon) and not polygon.interiors:
-        ring = np.round(shapely.get_coordinates(polygon), digits).tolist()
-        return {"type": "Polygon", "coordinates": [ring]}
+    """A GeoJSON MultiPolygon with rounded coordinates."""
     parts = [
         [
             np.round(shapely.get_coordinates(ring), digits).tolist()

@@ -65,24 +65,33 @@ class Pool:
         self._photo_timeout_s, self._batch_timeout_s = photo_timeout_s, batch_timeout_s
         self._on_failure = on_failure
         self._waiting: deque[_Entry] = deque()
+        self._in_hand: set[_Entry] = set()
         self._changed = asyncio.Condition()
+        self._is_ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def num_waiting(self) -> int:
-        """Photos that wait for a worker."""
-        return sum(len(entry.work.photos) for entry in self._waiting if not entry.outcome.done())
+        """Photos beyond one a worker that are not done, whether a worker has them or not."""
+        wanted = [entry for entry in self._waiting if not entry.outcome.done()]
+        num_photos = sum(len(entry.work.photos) for entry in (*wanted, *self._in_hand))
+        return max(num_photos - len(self._workers), 0)
 
     def start(self) -> None:
-        """Start the processes; returns at once."""
-        self._tasks = [asyncio.create_task(self._run(worker)) for worker in self._workers]
+        """Start the processes; returns at once.
+
+        The first has the machine for itself until it is ready, and is alone in fetching what is not here yet.
+        """
+        first, *others = self._workers
+        self._tasks = [asyncio.create_task(self._run(first))]
+        self._tasks += [asyncio.create_task(self._follow(worker)) for worker in others]
 
     async def close(self) -> None:
         """End the processes and whatever they do."""
         for task in self._tasks:
             task.cancel()
         for worker in self._workers:
-            worker.stop()
+            worker.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._threads.shutdown()
 
@@ -94,9 +103,10 @@ class Pool:
         """
         waiting = self.num_waiting
         if waiting >= self._max_waiting:
-            raise Refusal.busy(
-                math.ceil(waiting / len(self._workers) / 10),
+            raise Refusal(
+                "busy",
                 f"{waiting} photos wait already, and {self._max_waiting} may; ask again a little later",
+                retry_after_s=math.ceil(waiting / len(self._workers) / 10),
             )
 
     async def do(self, works: Sequence[Work]) -> list[Outcome]:
@@ -123,6 +133,11 @@ class Pool:
             for entry in entries:
                 entry.outcome.cancel()
 
+    async def _follow(self, worker: Worker) -> None:
+        """Keep one process at work once there is another."""
+        await self._is_ready.wait()
+        await self._run(worker)
+
     async def _run(self, worker: Worker) -> None:
         """Keep one process at work."""
         while await self._start(worker):
@@ -142,6 +157,7 @@ class Pool:
         while True:
             try:
                 self.facts = await loop.run_in_executor(self._threads, worker.start)
+                self._is_ready.set()
                 return True
             except WorkerLost:
                 _log.error("a worker ended before it had the model; starting another")
@@ -153,7 +169,7 @@ class Pool:
 
     def _take(self) -> list[_Entry]:
         """A fair share of what waits: at most `MAX_BATCH` photos, joint work and suspects by themselves."""
-        share = min(MAX_BATCH, math.ceil(len(self._waiting) / len(self._workers)))
+        share = max(1, min(MAX_BATCH, len(self._waiting) // len(self._workers)))
         batch: list[_Entry] = []
         while self._waiting and len(batch) < share:
             entry = self._waiting[0]
@@ -177,11 +193,12 @@ class Pool:
         loop = asyncio.get_running_loop()
 
         def deliver(place: int, outcome: Outcome) -> None:
-            loop.call_soon_threadsafe(_settle, batch[place], outcome)
+            loop.call_soon_threadsafe(self._settle, batch[place], outcome)
 
         def is_wanted() -> bool:
             return any(not entry.outcome.done() for entry in batch)
 
+        self._in_hand.update(batch)
         num_photos = sum(len(entry.work.photos) for entry in batch)
         timeout_s = min(self._photo_timeout_s * num_photos, self._batch_timeout_s)
         try:
@@ -196,20 +213,22 @@ class Pool:
             if left:
                 _log.warning("a worker was lost (%s) with %d pieces of work", lost, len(left))
             if len(left) == 1:
-                _settle(left[0], _lost(left[0].work, lost, timeout_s))
+                self._settle(left[0], _lost(left[0].work, lost, timeout_s))
             else:
                 for entry in reversed(left):
                     entry.alone = True
                     self._waiting.appendleft(entry)
             raise
+        finally:
+            self._in_hand.difference_update(batch)
 
-
-def _settle(entry: _Entry, outcome: Outcome) -> None:
-    """Give a piece of work its outcome, unless nobody waits for it any more."""
-    if isinstance(outcome, Bug):
-        _log.error("a bug in a worker:\n%s", outcome.text)
-    if not entry.outcome.done():
-        entry.outcome.set_result(outcome)
+    def _settle(self, entry: _Entry, outcome: Outcome) -> None:
+        """Give a piece of work its outcome, unless nobody waits for it any more."""
+        self._in_hand.discard(entry)
+        if isinstance(outcome, Bug):
+            _log.error("a bug in a worker:\n%s", outcome.text)
+        if not entry.outcome.done():
+            entry.outcome.set_result(outcome)
 
 
 def _lost(work: Work, lost: WorkerLost, timeout_s: float) -> Outcome:

@@ -14,8 +14,9 @@ from uvicorn import Config
 from uvicorn import Server as UvicornServer
 
 from geotoken.errors import InputError
-from geotoken.serve.app import Server, make_app
-from geotoken.serve.http import MAX_HEAD_BYTES, Protocol
+from geotoken.serve.app import App
+from geotoken.serve.guards import MAX_HEAD_BYTES
+from geotoken.serve.http import Protocol
 from geotoken.serve.settings import Settings
 
 _BACKLOG = 512
@@ -34,9 +35,10 @@ def serve(settings: Settings, on_open: Callable[[str], None] = lambda url: None)
         GeoTokenError: If the model cannot be loaded.
     """
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what is sent
     with _bind(settings.host, settings.port) as listener:
-        app = make_app(settings, on_failure=lambda: stop())
-        server = _server(app, settings)
+        app = App(settings, on_failure=lambda: stop())
+        server = _server(app, settings, lambda: server.should_exit)
 
         def stop(*_: object) -> None:
             server.should_exit = True
@@ -53,9 +55,10 @@ def serve(settings: Settings, on_open: Callable[[str], None] = lambda url: None)
         raise app.pool.failure
 
 
-def _server(app: Server, settings: Settings) -> UvicornServer:
+def _server(app: App, settings: Settings, is_stopping: Callable[[], bool]) -> UvicornServer:
     """The application in a server of uvicorn."""
-    protocol = type("BoundProtocol", (Protocol,), {"head_timeout_s": settings.upload_timeout_s})
+    chosen = {"head_timeout_s": settings.upload_timeout_s, "is_stopping": staticmethod(is_stopping)}
+    protocol = type("ChosenProtocol", (Protocol,), chosen)
     return UvicornServer(
         Config(
             app,
@@ -82,26 +85,17 @@ def _bind(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            if sys.platform != "win32":  # there it would let two servers have one port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"cannot listen on {host} port {port} ({reason}); "
+            f"cannot listen on {host!r:.80} port {port} ({reason}); "
             "choose others (--host, --port; port 0 is any free one)"
         ) from error
-    return listener
 
 
 def _url(host: str, listener: socket.socket) -> str:
     """The address of the page, as a browser on this machine takes it."""
     port = listener.getsockname()[1]
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, host)
-    return f"http://{f'[{local}]' if ':' in local and not local.startswith('[') else local}:{port}/"
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}/" if ":" in local else f"http://{local}:{port}/"

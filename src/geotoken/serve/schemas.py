@@ -3,7 +3,7 @@
 Owns names, ranges and defaults over HTTP, narrower than the library's; must not know how they are used.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -24,45 +24,53 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     decoder: Literal["greedy", "sample", "beam", "best_first"] = Field(
-        "beam", description="How candidates are found."
+        default="beam", description="How candidates are found."
     )
-    beam_width: int = Field(5, ge=1, le=100, description="Hypotheses that beam keeps.")
-    samples: int = Field(30, ge=1, le=1_000, description="Samples that sample draws.")
+    beam_width: int = Field(default=5, ge=1, le=100, description="Hypotheses that beam keeps.")
+    samples: int = Field(default=30, ge=1, le=1_000, description="Samples that sample draws.")
     temperature: float = Field(
-        1.0, ge=0.01, le=100, description="Of the samples; below 1 the likely gets likelier."
+        default=1.0, ge=0.01, le=100, description="Of the samples; below 1 the likely gets likelier."
     )
     sample_top_k: int | None = Field(
-        None, ge=1, le=1_000_000, description="Sample from so many of the likeliest tokens of each step."
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Sample from so many of the likeliest tokens of each step.",
     )
     sample_top_p: float | None = Field(
-        None, gt=0, le=1, description="Sample from the likeliest tokens that together reach this probability."
+        default=None,
+        gt=0,
+        le=1,
+        description="Sample from the likeliest tokens that together reach this probability.",
     )
-    seed: int = Field(0, ge=0, le=2**53 - 1, description="Seed of the samples.")
+    seed: int = Field(default=0, ge=0, le=2**53 - 1, description="Seed of the samples.")
     max_expansions: int = Field(
-        20_000,
+        default=20_000,
         ge=1,
         le=200_000,
         description="Prefixes that best_first looks behind before it gives up its proof.",
     )
     select: Literal["log_prob", "medoid", "mbr", "similarity", "reward"] = Field(
-        "mbr", description="How the answer is chosen; /v1/models lists what this model has."
+        default="mbr", description="How the answer is chosen; /v1/models lists what this model has."
     )
-    top_k: int = Field(5, ge=1, le=100, description="Candidates and neighbors listed at most.")
+    top_k: int = Field(default=5, ge=1, le=100, description="Candidates and neighbors listed at most.")
     guess: list[Guess] = Field(
-        [],
+        default=[],
         max_length=MAX_GUESSES,
         description="Places that somebody believes in, each LAT,LNG or LAT,LNG,WEIGHT in degrees.",
         examples=[["-33.86,151.21"]],
     )
     within: list[RegionText | dict[str, Any]] = Field(
-        [],
+        default=[],
         max_length=MAX_REGIONS,
         description="Where the photo was taken, in any of: country=PE; bbox=WEST,SOUTH,EAST,NORTH; "
         "near=LAT,LNG,KM; GeoJSON with polygons.",
         examples=[["country=AU"]],
     )
-    together: bool = Field(False, description="All photos show one place: join their evidence.")
-    posterior: bool = Field(False, description="Add the cells of every level and the credible regions.")
+    together: bool = Field(default=False, description="All photos show one place: join their evidence.")
+    posterior: bool = Field(
+        default=False, description="Add the cells of every level and the credible regions."
+    )
 
 
 class PhotoData(BaseModel):
@@ -70,7 +78,7 @@ class PhotoData(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field("", max_length=1_000, description="What the reply calls it.")
+    name: str = Field(default="", max_length=1_000, description="What the reply calls it.")
     data: str = Field(description="The file, base64.", json_schema_extra={"format": "byte"})
 
 
@@ -88,7 +96,7 @@ class Error(BaseModel):
 
     code: str = Field(description="One word for programs.")
     message: str = Field(description="One line for people: what was given, what is allowed, what to do.")
-    request_id: str | None = Field(None, description="The same as in the header X-Request-Id.")
+    request_id: str | None = Field(default=None, description="The same as in the header X-Request-Id.")
 
 
 class ErrorReply(BaseModel):
@@ -169,15 +177,15 @@ class Health(BaseModel):
     status: Literal["ok"]
 
 
-def invalid(error: ValidationError, inside: str = "") -> Refusal:
-    """A refusal for options that pydantic did not take.
+def refuse_invalid(error: ValidationError, inside: str = "") -> NoReturn:
+    """Refuse options that pydantic did not take.
 
     Args:
         error: What it said.
         inside: Where the options stand, to be left out of their names.
 
-    Returns:
-        The refusal, to be raised.
+    Raises:
+        Refusal: Always.
     """
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"] if part != inside) or "the request"
@@ -185,4 +193,4 @@ def invalid(error: ValidationError, inside: str = "") -> Refusal:
     shown = f" (given: {given[:60]})" if not isinstance(first["input"], dict | list) else ""
     more = error.error_count() - 1
     others = f"; and {more} more" if more else ""
-    return Refusal("invalid_option", f"{where}: {first['msg']}{shown}{others}; see /openapi.json")
+    raise Refusal("invalid_option", f"{where}: {first['msg']}{shown}{others}; see /openapi.json") from None

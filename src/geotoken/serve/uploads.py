@@ -8,20 +8,23 @@ import base64
 import binascii
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from geotoken.serve.errors import Refusal
-from geotoken.serve.schemas import MAX_REGION_BYTES, LocateRequest, Options, invalid
+from geotoken.serve.schemas import MAX_REGION_BYTES, LocateRequest, Options, refuse_invalid
 from geotoken.words import size
 
 MAX_FIELDS: Final = 300
 """Parts of a form that are no photos."""
+MAX_PART_HEAD_BYTES: Final = 8 * 1024
+"""Headers of one part of a form."""
 MAX_NAME: Final = 255
 """Letters of a photo's name that the reply repeats."""
 
@@ -53,16 +56,56 @@ class UploadLimits:
     """Bytes of the body; of a JSON body, base64 among it, four thirds of that."""
 
 
+class Budget:
+    """Memory for the bodies of all requests that are under way."""
+
+    def __init__(self, most: int) -> None:
+        """Begin with nothing spent.
+
+        Args:
+            most: Bytes of all bodies together.
+        """
+        self._most = most
+        self._spent = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """One request's share; it is given back at the end of the block.
+
+        Yields:
+            What is to be called with the number of bytes that have come; it raises a `Refusal` when they do
+            not fit any more.
+        """
+        own = 0
+
+        def spend(num_bytes: int) -> None:
+            nonlocal own
+            if self._spent + num_bytes > self._most:
+                raise Refusal("busy", "too many photos come at the moment; ask again later", retry_after_s=1)
+            own += num_bytes
+            self._spent += num_bytes
+
+        try:
+            yield spend
+        finally:
+            self._spent -= own
+
+
 async def read_upload(
-    content_type: str, query: Iterable[tuple[str, str]], chunks: AsyncIterator[bytes], limits: UploadLimits
+    headers: Mapping[str, str],
+    query: Iterable[tuple[str, str]],
+    chunks: AsyncIterator[bytes],
+    limits: UploadLimits,
+    spend: Callable[[int], None],
 ) -> Upload:
     """Read the body of a request.
 
     Args:
-        content_type: Its header.
+        headers: Those of the request.
         query: Names and values of the query.
         chunks: The body as it comes.
         limits: What it may have.
+        spend: Told of the bytes that come; see `Budget`.
 
     Returns:
         Photos and options.
@@ -70,20 +113,23 @@ async def read_upload(
     Raises:
         Refusal: If it is too large, malformed, of another type, or an option cannot be used.
     """
+    content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
     kind, parameters = parse_options_header(content_type)
     given: dict[str, list[str]] = defaultdict(list)
     for name, value in query:
         given[name].append(value)
+    if encoding not in ("", "identity"):
+        raise Refusal("unsupported_media_type", f"the body is encoded as {encoding[:60]!r}; send it as it is")
     if kind == b"multipart/form-data":
         form = _Form(parameters.get(b"boundary", b""), limits)
-        async for chunk in _limited(chunks, limits.request_bytes):
+        async for chunk in _limited(chunks, limits.request_bytes, spend):
             form.feed(chunk)
         form.finish()
         for name, value in form.fields:
             given[name].append(value)
         found = Upload(tuple(form.names), tuple(map(bytes, form.photos)), read_options(given))
     elif kind == b"application/json":
-        body = b"".join([chunk async for chunk in _limited(chunks, limits.request_bytes * 4 // 3)])
+        body = b"".join([chunk async for chunk in _limited(chunks, limits.request_bytes * 4 // 3, spend)])
         read = _read_json
         found = await asyncio.to_thread(read, body, limits) if len(body) > _LONG else read(body, limits)
         if given:
@@ -132,11 +178,15 @@ def read_options(given: Mapping[str, list[str]]) -> Options:
     try:
         return Options.model_validate(values)
     except ValidationError as error:
-        raise invalid(error) from None
+        refuse_invalid(error)
 
 
 def _region(value: Any) -> Any:
-    """A region; a text that is GeoJSON becomes what it says."""
+    """A region; a text that is GeoJSON becomes what it says.
+
+    Raises:
+        Refusal: If it begins like one but is none.
+    """
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
         return value
     try:
@@ -154,7 +204,7 @@ def _read_json(body: bytes, limits: UploadLimits) -> Upload:
     try:
         request = LocateRequest.model_validate_json(body, strict=True)
     except ValidationError as error:
-        raise invalid(error, "options") from None
+        refuse_invalid(error, "options")
     _check_count(len(request.photos), limits)
     photos = []
     for photo in request.photos:
@@ -169,12 +219,14 @@ def _read_json(body: bytes, limits: UploadLimits) -> Upload:
     regions = [_region(one) for one in request.options.within]
     for region in regions:
         if isinstance(region, dict) and len(json.dumps(region)) > MAX_REGION_BYTES:
-            raise _long_region()
+            _refuse_long_region()
     options = request.options.model_copy(update={"within": regions})
     return Upload(tuple(photo.name[:MAX_NAME] for photo in request.photos), tuple(photos), options)
 
 
-async def _limited(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+async def _limited(
+    chunks: AsyncIterator[bytes], most: int, spend: Callable[[int], None]
+) -> AsyncIterator[bytes]:
     """A body as long as it is not too long.
 
     Raises:
@@ -185,6 +237,7 @@ async def _limited(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[byt
         num_bytes += len(chunk)
         if num_bytes > most:
             raise Refusal("too_large", f"the body has more than {size(most)}; send fewer or smaller photos")
+        spend(len(chunk))
         yield chunk
 
 
@@ -210,8 +263,13 @@ def _check_size(num_bytes: int, limits: UploadLimits) -> None:
         raise Refusal("too_large", f"a photo has more than {size(limits.photo_bytes)}; shrink it")
 
 
-def _long_region() -> Refusal:
-    return Refusal("too_large", f"a field has more than {size(MAX_REGION_BYTES)}; simplify the region")
+def _refuse_long_region() -> NoReturn:
+    """Refuse a field that is too long.
+
+    Raises:
+        Refusal: Always.
+    """
+    raise Refusal("too_large", f"a field has more than {size(MAX_REGION_BYTES)}; simplify the region")
 
 
 @dataclass(slots=True)
@@ -222,6 +280,7 @@ class _Part:
     name: str = ""
     is_photo: bool = False
     content: bytearray = field(default_factory=bytearray)
+    head_bytes: int = 0
 
 
 class _Form:
@@ -251,8 +310,8 @@ class _Form:
                     "on_part_end": self._end,
                 },
             )
-        except MultipartParseError as error:
-            raise _malformed(error) from None
+        except FormParserError as error:
+            _refuse_malformed(error)
 
     def feed(self, chunk: bytes) -> None:
         """Read on.
@@ -262,8 +321,8 @@ class _Form:
         """
         try:
             self._parser.write(chunk)
-        except MultipartParseError as error:
-            raise _malformed(error) from None
+        except FormParserError as error:
+            _refuse_malformed(error)
 
     def finish(self) -> None:
         """See that the form is whole.
@@ -278,10 +337,17 @@ class _Form:
         self._part = _Part()
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count_head(end - start)
         self._header[0].extend(data[start:end])
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_head(end - start)
         self._header[1].extend(data[start:end])
+
+    def _count_head(self, num_bytes: int) -> None:
+        self._part.head_bytes += num_bytes
+        if self._part.head_bytes > MAX_PART_HEAD_BYTES:
+            raise Refusal("bad_request", f"a part has headers of more than {size(MAX_PART_HEAD_BYTES)}")
 
     def _header_end(self) -> None:
         name, value = self._header
@@ -310,7 +376,7 @@ class _Form:
         if part.is_photo:
             _check_size(len(part.content), self._limits)
         elif len(part.content) > MAX_REGION_BYTES:
-            raise _long_region()
+            _refuse_long_region()
 
     def _end(self) -> None:
         if not self._part.is_photo:
@@ -321,5 +387,10 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", errors="replace")
 
 
-def _malformed(error: Exception) -> Refusal:
-    return Refusal("bad_request", f"the form is malformed ({error}); let your client write it")
+def _refuse_malformed(error: Exception) -> NoReturn:
+    """Refuse a form that cannot be read.
+
+    Raises:
+        Refusal: Always.
+    """
+    raise Refusal("bad_request", f"the form is malformed ({error}); let your client write it") from None

@@ -88,6 +88,8 @@ class Worker:
         self._arguments = (dict(loaded), max_pixels)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
+        self._closed = False
+        self._lock = threading.Lock()
 
     def start(self) -> dict[str, Any]:
         """Start the process, anew if it ran before, and wait until it has the model.
@@ -97,15 +99,18 @@ class Worker:
 
         Raises:
             GeoTokenError: If the model cannot be loaded.
-            WorkerLost: If the process ended.
+            WorkerLost: If the process ended, or this was closed.
         """
-        self.stop()
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
-        with interrupts_held(), one_thread():
-            self._process.start()
-        theirs.close()
+        with self._lock:
+            if self._closed:
+                raise WorkerLost(timed_out=False)
+            self._end()
+            context = multiprocessing.get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            self._process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
+            with interrupts_held(), one_thread():
+                self._process.start()
+            theirs.close()
         told = self._receive(time.monotonic() + _START_TIMEOUT_S, lambda: False)
         if isinstance(told, GeoTokenError):
             raise told
@@ -141,8 +146,14 @@ class Worker:
         while (told := self._receive(deadline, lambda: not is_wanted())) is not None:
             deliver(*told)
 
-    def stop(self) -> None:
-        """End the process, if there is one; it has nothing to save."""
+    def close(self) -> None:
+        """End the process for good; it has nothing to save."""
+        with self._lock:
+            self._closed = True
+            self._end()
+
+    def _end(self) -> None:
+        """End the process, if there is one."""
         process, connection = self._process, self._connection
         self._process = self._connection = None
         if process is not None:
