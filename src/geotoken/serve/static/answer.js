@@ -1,6 +1,7 @@
 // The answer in words: where, how sure, and on what evidence. Complete without the map.
 
-import { edgeKm, distanceKm } from "./cells.js";
+import { setApiKey } from "./api.js";
+import { distanceKm, edgeKm } from "./cells.js";
 import { $, bar, el, icon, link, say, toast } from "./dom.js";
 import { change, retry, shown, state, statusOf, subscribe } from "./store.js";
 import { confidence, coordinates, distance, headline, percent, verdict } from "./words.js";
@@ -28,7 +29,7 @@ const spoken = (photo, answer) => (answer.status === "ok"
 function top(photo, answer, compared) {
   const picture = el("div", { class: "hero" }, photo.url ? el("img", { src: photo.url, alt: `The photo ${photo.name}` })
     : el("span", { class: "blank" }, icon("photo")), el("span", { class: "name" }, photo.name));
-  const body = !answer ? skeleton(photo) : answer.status === "ok" ? located(answer) : failed(photo, answer);
+  const body = !answer ? skeleton(photo) : answer.status === "ok" ? located(answer) : failed(answer);
   return [picture, compared ? sideSwitch() : null, el("div", { class: "body" }, body)].filter(Boolean);
 }
 
@@ -45,12 +46,21 @@ function skeleton(photo) {
   return [el("p", { class: "place" }, words), ...[70, 90, 55].map((width) => el("span", { class: `ghost w${width}` }))];
 }
 
-function failed(photo, answer) {
-  return [
-    el("p", { class: "place" }, "Not located"), el("p", { class: "error" }, answer.error),
-    answer.retry ? el("button", { type: "button", onclick: () => retry(photo) }, "Try again")
-      : el("p", { class: "more" }, "Photos are JPEG, PNG, WebP, HEIC or AVIF files that are whole. The other photos are not affected."),
-  ];
+/** Why there is no answer, and what helps. */
+function failed({ error, code }) {
+  const help = code === "unauthorized" ? keyForm() : code?.startsWith("photo") || !code
+    ? el("p", { class: "more" }, "The other photos are not affected.")
+    : el("button", { type: "button", onclick: retry }, "Try again");
+  return [el("h2", { class: "place" }, "Not located"), el("p", { class: "error" }, `${error[0].toUpperCase()}${error.slice(1)}.`.replace(/([.?!])\.$/, "$1")), help];
+}
+
+function keyForm() {
+  const input = el("input", { type: "password", autocomplete: "off" });
+  return el("form", { onsubmit: (event) => {
+    event.preventDefault();
+    setApiKey(input.value.trim());
+    retry();
+  } }, el("label", {}, "This server wants an API key; ask whoever runs it", input), el("button", {}, "Use this key"));
 }
 
 function located(answer) {
@@ -64,11 +74,11 @@ function located(answer) {
     el("dl", { class: "facts" },
       fact("Even odds within", distance(radius["50"])), fact("9 in 10 within", distance(radius["90"])),
       fact("Point", coordinates(lat, lng, radius["50"])),
-      held === undefined ? null : fact("The photo alone gives this region", percent(held))),
+      held === undefined ? null : fact("Region, by the photo alone", percent(held))),
     el("p", { class: "actions" },
       el("button", { type: "button", class: "quiet", onclick: () => copy(point) }, icon("copy"), "Copy coordinates"),
       link(map, [icon("out"), "OpenStreetMap"], { class: "quiet" })),
-    ...answer.warnings.map((text) => el("p", { class: "warning" }, `${text}.`)),
+    ...answer.warnings.map((text) => el("p", { class: "warning" }, `${text[0].toUpperCase()}${text.slice(1)}.`)),
   ];
 }
 

@@ -20,8 +20,8 @@ async function ask(path, options = {}) {
   const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
   const { code = "broken", message = `The server answered ${response.status} without saying why.` } = body?.error ?? {};
-  const wait = Number(response.headers.get("Retry-After"));
-  throw new ApiError(code, message, response.status === 429 ? Math.min(Math.max(wait || 1, 1), 60) : null);
+  const wait = response.headers.get("Retry-After"); // of 429 and 503: it is busy, or still loading the model
+  throw new ApiError(code, message, wait === null ? null : Math.min(Math.max(Number(wait) || 1, 1), 60));
 }
 
 /** Locate photos. `fields` are [name, value] pairs; the reply has one result a photo. */

@@ -31,7 +31,7 @@ export class WorldMap {
     });
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
-    this.map.addControl(new maplibre.ScaleControl({ maxWidth: 90 }), "top-right");
+    this.map.addControl(new maplibre.ScaleControl({ maxWidth: 130 }), "top-right");
     this.ready = new Promise((resolve) => this.map.once("load", resolve));
     this.describe();
   }
@@ -63,7 +63,7 @@ export class WorldMap {
   /** Show answers, [side, answer] each; `active` is the one whose cells and evidence are drawn, null for none. */
   show(answers, active, region) {
     this.answer = active;
-    this.level = null;
+    this.level = undefined; // whatever is set next is new
     this.set("candidates", (active?.candidates ?? []).map((one, k) =>
       feature("Point", [one.lng, one.lat], { index: k, kind: "candidate", text: `Candidate ${k + 1}\n${coordinates(one.lat, one.lng)}` })));
     this.set("neighbors", (active?.neighbors ?? []).map((one, k) => feature("Point", [one.lng, one.lat], {

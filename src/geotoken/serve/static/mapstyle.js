@@ -37,6 +37,7 @@ export function makeStyle(color, data, { front, projection }) {
   const line = (id, paint, layout = {}) => ({ id, type: "line", source: id, paint, layout: { "line-join": "round", ...layout } });
   const dot = (id, radius, fill) => ({ id, type: "circle", source: id, paint: {
     "circle-radius": radius, "circle-color": fill, "circle-stroke-color": color.halo, "circle-stroke-width": 1.5 } });
+  const half = ["==", ["get", "share"], 50];
   const text = (id, kind, ranks, size, layout) => ({
     id, type: "symbol", source: "labels", filter: ["all", ["==", ["get", "kind"], kind], ["<", ["get", "rank"], ["step", ["zoom"], ...ranks]]],
     layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": size, "symbol-sort-key": ["get", "rank"], "text-max-width": 7, ...layout },
@@ -60,7 +61,8 @@ export function makeStyle(color, data, { front, projection }) {
       text("countries", "country", RANKS_OF_COUNTRIES, ["interpolate", ["linear"], ["zoom"], 1, 10, 5, 15],
         { "text-transform": "uppercase", "text-letter-spacing": 0.08 }),
       line("path", { "line-color": color.ink, "line-width": ["case", ["get", "current"], 2.4, 1], "line-opacity": ["case", ["get", "current"], 0.95, 0.35] }),
-      line("credible", { "line-color": color.credible, "line-width": ["case", ["==", ["get", "share"], 50], 2.2, 1.1] }),
+      line("credible", { "line-color": color.credible, "line-opacity": ["interpolate", ["linear"], ["zoom"], 2, 0.55, 6, 0.9],
+        "line-width": ["interpolate", ["linear"], ["zoom"], 2, ["case", half, 1.2, 0.6], 6, ["case", half, 2.4, 1.2]] }),
       line("radii", { "line-color": ["case", ["==", ["get", "side"], "B"], color.other, color.ink], "line-width": 1.4, "line-opacity": 0.75, "line-dasharray": [4, 3] }),
       line("region", { "line-color": color.region, "line-width": 2.4, "line-dasharray": [3, 1.5] }),
       line("between", { "line-color": color.other, "line-width": 2, "line-dasharray": [1, 1.6] }, { "line-cap": "round" }),

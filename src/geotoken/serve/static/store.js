@@ -87,9 +87,12 @@ export function ask(patch) {
   pump();
 }
 
-/** Forget the failure of a photo and try again. */
-export function retry(photo) {
-  for (const side of sides()) if (answerOf(photo, side)?.retry) photo.answers.delete(keyOf(side));
+/** Forget failures and try again. */
+export function retry() {
+  for (const { answers } of state.photos) {
+    for (const [key, { status }] of answers) if (status === "error") answers.delete(key);
+  }
+  change();
   pump();
 }
 
@@ -135,7 +138,7 @@ async function run(job) {
     if (job.abort.signal.aborted) results = null;
     else {
       if (!(error instanceof ApiError)) console.error(error);
-      results = job.photos.map(() => ({ status: "error", error: error.message, warnings: [], retry: true }));
+      results = job.photos.map(() => ({ status: "error", error: error.message, code: error.code, warnings: [] }));
     }
   }
   jobs.delete(job);
