@@ -38,7 +38,9 @@ def main() -> None:
     rings = [decode(text, steps) for text in outline["land"]]
     borders = [decode(text, steps) for text in outline["borders"]]
     WORLD.mkdir(parents=True, exist_ok=True)
-    write("land.json", collection([piece for ring in rings if len(ring) >= MIN_POINTS for piece in land(ring)]))
+    write(
+        "land.json", collection([piece for ring in rings if len(ring) >= MIN_POINTS for piece in land(ring)])
+    )
     write("borders.json", collection([shape("MultiLineString", borders)]))
     write("labels.json", collection(country_labels(outline["countries"]) + town_labels()))
 

@@ -73,12 +73,10 @@ function located(answer) {
     el("p", { class: `verdict ${confidence(answer)}` }, verdict(answer)),
     el("dl", { class: "facts" },
       fact("Even odds within", distance(radius["50"])), fact("9 in 10 within", distance(radius["90"])),
-      fact("Point", coordinates(lat, lng, radius["50"])),
-      held === undefined ? null : fact("Region, by the photo alone", percent(held))),
-    el("p", { class: "actions" },
-      el("button", { type: "button", class: "quiet", onclick: () => copy(point) }, icon("copy"), "Copy coordinates"),
-      link(map, [icon("out"), "OpenStreetMap"], { class: "quiet" })),
-    ...answer.warnings.map((text) => el("p", { class: "warning" }, `${text[0].toUpperCase()}${text.slice(1)}.`)),
+      held === undefined ? null : fact("By photo alone", percent(held))),
+    el("p", { class: "actions" }, el("span", {}, coordinates(lat, lng, radius["50"])),
+      el("button", { type: "button", class: "quiet", title: "Copy coordinates", "aria-label": "Copy coordinates", onclick: () => copy(point) }, icon("copy")),
+      link(map, [icon("out")], { class: "quiet", title: "Open in OpenStreetMap", "aria-label": "Open in OpenStreetMap" })),
   ];
 }
 
@@ -92,7 +90,8 @@ async function copy(text) {
 }
 
 function evidence(answer, view) {
-  return [...levels(answer), ...neighbors(answer, view), ...candidates(answer, view)];
+  const warnings = answer.warnings.map((text) => el("p", { class: "warning" }, `${text[0].toUpperCase()}${text.slice(1)}.`));
+  return [...warnings, ...levels(answer), ...neighbors(answer, view), ...candidates(answer, view)];
 }
 
 function levels(answer) {

@@ -37,5 +37,15 @@ export const models = () => ask("/v1/models", { headers: apiKey() });
 export const countries = () => ask("/v1/countries", { headers: apiKey() });
 
 let key = "";
-export const setApiKey = (text) => { key = text; };
+const listeners = [];
+
+/** Send a key with every request from now on. */
+export function setApiKey(text) {
+  key = text;
+  for (const listener of listeners) listener();
+}
+
+/** Be told when there is a key: what was refused without one may be asked for again. */
+export const onApiKey = (listener) => listeners.push(listener);
+
 const apiKey = () => (key ? { "X-API-Key": key } : {});

@@ -1,7 +1,7 @@
 // What a person knows: the region a photo is from, a guess, several photos of one place.
 // A region can be drawn with the pointer; the fields beside it do the same with the keyboard.
 
-import { countries } from "./api.js";
+import { countries, onApiKey } from "./api.js";
 import { boxRing, circleLine, distanceKm } from "./cells.js";
 import { $, $$, el, say } from "./dom.js";
 import { ask, shown, state } from "./store.js";
@@ -30,8 +30,10 @@ export function setUpHints(view) {
   new MutationObserver(() => $$(".draw", form).forEach((button) => { button.hidden = !view.world; }))
     .observe(document.documentElement, { attributeFilter: ["data-map"] });
   addEventListener("keydown", ({ key }) => key === "Escape" && view.stopDrawing());
-  countries().then(({ countries: list }) => elements.country.append(...list.map(({ code, name }) => el("option", { value: code }, name))),
-    () => note("The list of countries could not be loaded. Reload the page to try again."));
+  const load = () => countries().then(({ countries: list }) =>
+    elements.country.replaceChildren(elements.country.options[0], ...list.map(({ code, name }) => el("option", { value: code }, name))), () => {});
+  onApiKey(load);
+  load();
 
   const note = (text) => { $("#hint-note").textContent = text; };
 

@@ -1,6 +1,5 @@
 // The page: brings its parts together. Each part shows a piece of the state of store.js and changes it.
 
-import { models } from "./api.js";
 import { $, $$, calm, icon, say } from "./dom.js";
 import { setUpAnswer } from "./answer.js";
 import { setUpCompare } from "./compare.js";
@@ -59,6 +58,6 @@ setUpDock(view);
 setUpHints(view);
 setUpCompare();
 setUpExport();
-models().then((reply) => setUpSettings(reply), () => setUpSettings(null));
+setUpSettings();
 if (calm()) document.documentElement.classList.add("calm");
 say("Ready for a photo.");

@@ -1,5 +1,6 @@
 // How the answer is sought: one set of settings, or two to compare.
 
+import { models, onApiKey } from "./api.js";
 import { $, el } from "./dom.js";
 import { ask, DEFAULTS, isRead, state } from "./store.js";
 
@@ -15,15 +16,9 @@ const NUMBERS = {
   top_k: { label: "Listed", min: 1, max: 100, step: 1 },
 };
 
-/** Build the form; `reply` is that of /v1/models, null if there was none. */
-export function setUpSettings(reply) {
-  const model = reply?.models?.[0] ?? reply?.model ?? reply ?? {};
-  const form = $("#settings");
-  $("#model").textContent = model.name ? `${model.name}${model.head ? ` · ${model.head}` : ""}` : "";
-  const compare = el("input", { type: "checkbox", name: "compare" });
-  form.append(
-    fields("A", model), el("label", { class: "check" }, compare, " Compare with other settings"), fields("B", model));
-  $("[data-side=B]", form).hidden = true;
+export function setUpSettings() {
+  const form = $("#settings"), compare = el("input", { type: "checkbox", name: "compare" });
+  form.append(fields("A"), el("label", { class: "check" }, compare, " Compare with other settings"), fields("B"));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("change", ({ target }) => {
     if (target === compare) {
@@ -34,16 +29,25 @@ export function setUpSettings(reply) {
     show(form);
   });
   show(form);
+  const load = () => models().then(({ models: [model] }) => describe(form, model), () => {});
+  onApiKey(load);
+  load();
 }
 
-function fields(side, model) {
-  const option = (allowed, values) => Object.entries(values).filter(([value]) => !allowed || allowed.includes(value))
-    .map(([value, text]) => el("option", { value }, text));
-  const allowed = { decoder: model.decoders, select: model.selectors };
+/** Name the model, and leave out what it cannot do. */
+function describe(form, model) {
+  $("#model").textContent = `${model.name} · ${model.head}`;
+  for (const option of form.querySelectorAll("[name=select] option")) {
+    if (!model.selectors.includes(option.value)) option.remove();
+  }
+}
+
+function fields(side) {
+  const option = ([value, text]) => el("option", { value }, text);
   return el("fieldset", { "data-side": side, class: `side side-${side}` },
     el("legend", {}, `Settings ${side}`),
     Object.entries(CHOICES).map(([name, { label, values }]) =>
-      el("label", {}, label, el("select", { name, "data-side": side }, option(allowed[name], values)))),
+      el("label", {}, label, el("select", { name, "data-side": side }, Object.entries(values).map(option)))),
     el("div", { class: "fields" }, Object.entries(NUMBERS).map(([name, { label, ...range }]) =>
       el("label", { "data-name": name }, label,
         el("input", { type: "number", name, "data-side": side, value: DEFAULTS[name], ...range })))));
