@@ -23,7 +23,8 @@ window.shifts = [];
 const nameOf = (node) => node && (node.id || node.className || node.nodeName);
 new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) {
-        if (!entry.hadRecentInput) window.shifts.push([entry.value, ...entry.sources.map(({ node }) => nameOf(node))]);
+        const moved = entry.sources.map(({ node }) => nameOf(node));
+        if (!entry.hadRecentInput) window.shifts.push([entry.value, ...moved]);
     }
 }).observe({ type: "layout-shift", buffered: true });
 """

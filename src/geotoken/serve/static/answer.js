@@ -43,7 +43,7 @@ function sideSwitch() {
 
 function skeleton(photo) {
   const words = statusOf(photo) === "busy" ? "The server is busy. Asking again shortly…" : "Looking…";
-  return [el("p", { class: "place" }, words), ...[70, 90, 55].map((width) => el("span", { class: `ghost w${width}` }))];
+  return [el("p", { class: "place" }, words), ...[70, 90, 55, 90].map((width) => el("span", { class: `ghost w${width}` }))];
 }
 
 /** Why there is no answer, and what helps. */
