@@ -63,7 +63,10 @@ export function setUpDock(view) {
     if (now !== answer) {
       stop();
       answer = now;
-      if (!now) return;
+      if (!now) {
+        if (!state.photos.length) view.world?.goHome();
+        return;
+      }
       slider.max = String(now.levels.length - 1);
       $("#columns").replaceChildren(...now.levels.map(column(now)));
       view.world?.setInset($("#dock").offsetHeight + 12);

@@ -8,7 +8,7 @@ const CITY_KM = 25, REGION_KM = 200, CONTINENT_KM = 2500, HINT = 0.25, DOUBTFUL 
 /** Names for cells by the length of their edge in km, largest first. */
 const SIZES = [
   [5000, "a face of the cube"], [1500, "half a continent"], [400, "a country"], [100, "a region"],
-  [20, "a city and its surroundings"], [5, "a town"], [1, "a neighborhood"], [0.3, "a few blocks"],
+  [20, "a large city"], [5, "a town"], [1, "a neighborhood"], [0.3, "a few blocks"],
   [0.08, "a block"], [0.02, "a building"], [0, "a street corner"],
 ];
 
