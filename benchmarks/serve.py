@@ -29,6 +29,8 @@ from common import provenance, write_json
 from geotoken.images.read import find_images
 
 BOUNDARY = "a-boundary-that-is-in-no-photo"
+NUM_WARM = 100
+"""Requests, answered by all workers, after which memory is looked at for the first time."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ def main() -> None:
         rows, seconds = (steady[-1][key] - steady[0][key] for key in ("photos", "seconds"))
         found["batch_photos_per_s"] = rows / seconds
         found["batch_photos_per_s_with_start"] = batch["photos_per_s"]
+        found["batch_cpu_ms_per_photo"] = batch["cpu_ms_per_photo"]
         found["throughput_of_batch"] = found["loaded"]["answers_per_s"] / found["batch_photos_per_s"]
     print(write_json({**found, "load_average_before": load_average, **provenance()}, args.out), end="")
 
@@ -82,10 +85,17 @@ async def measure(photos: list[Path], args: argparse.Namespace) -> dict[str, Any
         while (await get(port, "/readyz"))[0] != 200:
             await asyncio.sleep(0.02)
         ready_s = time.perf_counter() - start
-        alone = Tally()
+        alone, busy_alone = Tally(), Busy(process.pid)
         await client(port, requests, alone, until=lambda: len(alone.seconds) >= args.num_unloaded)
+        others_alone = busy_alone.others()
+        warm = Tally()  # one after the other, most went to one worker
+        await asyncio.gather(
+            *(client(port, requests, warm, lambda: len(warm.seconds) >= NUM_WARM) for _ in range(4))
+        )
+        num_before = len(alone.seconds) + len(warm.seconds)
         memory = [memory_mb(process.pid)]
         tally = Tally()
+        busy = Busy(process.pid)
         end = time.perf_counter() + args.seconds
         await asyncio.gather(
             *(
@@ -95,9 +105,10 @@ async def measure(photos: list[Path], args: argparse.Namespace) -> dict[str, Any
                 for i in range(args.clients)
             )
         )
+        others = busy.others()
         memory.append(memory_mb(process.pid))
         rest = Tally()
-        left = max(args.num_requests - len(tally.seconds) - len(alone.seconds), 0)
+        left = max(args.num_requests - len(tally.seconds) - num_before, 0)
         await asyncio.gather(
             *(client(port, requests, rest, lambda: len(rest.seconds) >= left) for _ in range(4))
         )
@@ -111,6 +122,7 @@ async def measure(photos: list[Path], args: argparse.Namespace) -> dict[str, Any
                 "requests": len(alone.seconds),
                 "p50_s": unloaded_s,
                 "p95_s": quantile(alone.seconds, 0.95),
+                "cpus_used_by_others": others_alone,
             },
             "loaded": {
                 "clients": args.clients,
@@ -118,6 +130,12 @@ async def measure(photos: list[Path], args: argparse.Namespace) -> dict[str, Any
                 "statuses": {str(status): number for status, number in sorted(tally.statuses.items())},
                 "errors": dict(tally.errors),
                 "answers_per_s": tally.statuses[200] / args.seconds,
+                "cpu_ms_per_answer": 1000 * busy.server_s / tally.statuses[200],
+                "cpus_used": {
+                    "server": busy.server_s / busy.seconds,
+                    "clients": busy.clients_s / busy.seconds,
+                    "others": others,
+                },
                 "p50_s": statistics.median(tally.seconds),
                 "p95_s": p95_s,
                 "p99_s": quantile(tally.seconds, 0.99),
@@ -125,9 +143,9 @@ async def measure(photos: list[Path], args: argparse.Namespace) -> dict[str, Any
             "p95_of_unloaded_p50": p95_s / unloaded_s,
             "memory": {
                 "num_requests": [
-                    len(alone.seconds),
-                    len(alone.seconds) + len(tally.seconds),
-                    len(alone.seconds) + len(tally.seconds) + len(rest.seconds),
+                    num_before,
+                    num_before + len(tally.seconds),
+                    num_before + len(tally.seconds) + len(rest.seconds),
                 ],
                 "mb": memory,
                 "growth": memory[-1] / memory[0] - 1,
@@ -229,6 +247,35 @@ def request_bytes(name: str, content: bytes) -> bytes:
 def quantile(seconds: list[float], share: float) -> float:
     """The least time that a share of all times does not exceed."""
     return sorted(seconds)[min(int(share * len(seconds)), len(seconds) - 1)]
+
+
+class Busy:
+    """Who used the CPUs since this was made."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.start = self._look()
+        self.server_s = self.clients_s = self.seconds = 0.0
+
+    def others(self) -> float:
+        """CPUs used by anything but the server and this process, and `server_s`, `clients_s`, `seconds`."""
+        found = [now - before for now, before in zip(self._look(), self.start, strict=True)]
+        self.seconds, all_s, self.server_s, self.clients_s = found
+        return max(all_s - self.server_s - self.clients_s, 0.0) / self.seconds
+
+    def _look(self) -> list[float]:
+        user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:9])
+        all_s = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+        return [time.perf_counter(), all_s, cpu_s(self.pid), time.process_time()]
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of the server and its workers so far."""
+    ticks = 0
+    for one in _tree(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> float:

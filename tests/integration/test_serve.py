@@ -1,8 +1,10 @@
 """The API of the server, asked in this process: what it answers, and how it refuses."""
 
 import base64
+import builtins
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -170,6 +172,7 @@ def test_the_models_say_what_may_be_asked(client):
     reply = client.get("/v1/models")
     (model,) = reply.json()["models"]
     assert model["heads"] == ["mixture"]
+    assert [one["of"] for one in model["credits"]] == ["names of places", "borders"]
     assert set(model["selectors"]) == {"log_prob", "medoid", "mbr"}
     assert model["defaults"] == Options().model_dump()
     assert model["options"]["properties"]["decoder"]["enum"] == list(DECODERS)
@@ -224,6 +227,27 @@ def test_a_photo_is_never_on_disk(client, examples, monkeypatch):
     content = (examples / "himeji-castle.jpg").read_bytes() + bytes(3_000_000)
     reply = client.post("/v1/locate", files=[("photos", ("a.jpg", content, "image/jpeg"))])
     assert reply.status_code == 200
+
+
+def test_no_name_and_no_region_is_looked_for_on_disk(client, examples, monkeypatch):
+    photo, seen = (examples / "himeji-castle.jpg").read_bytes(), []
+
+    def watched(call):
+        def watch(path, *arguments, **options):
+            seen.append(str(path))
+            return call(path, *arguments, **options)
+
+        return watch
+
+    for module, name in ((os, "stat"), (os, "lstat"), (os, "open"), (io, "open"), (builtins, "open")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    for name in ("mark-7f3.jpg", "/mark-7f3", "../mark-7f3.json", "file:///mark-7f3"):
+        files = [("photos", (name, photo, "image/jpeg"))]
+        assert client.post("/v1/locate", files=files).status_code == 200
+        assert client.post("/v1/locate", files=files, data={"within": f"{name}.geojson"}).status_code == 400
+        assert client.post("/v1/locate", files=[("photos", (name, name.encode(), "a/b"))]).status_code == 422
+        assert client.get(f"/static/{name}").status_code == 404
+    assert [path for path in seen if "mark-7f3" in path] == []
 
 
 def test_a_key_is_asked_for_where_there_is_one(tiny_model):

@@ -20,7 +20,7 @@ from PIL import Image
 from geotoken.serve.errors import STATUSES
 from serve_cases import BOUNDARY, ask, form, post, post_json, post_photo, request, serving
 
-UPLOAD_TIMEOUT_S = 1.0
+UPLOAD_TIMEOUT_S = 2.0
 MAX_SECONDS = 15
 """No row may hang: the server gives a request 10 s."""
 

@@ -9,7 +9,7 @@ from geotoken.serve.app import App
 from geotoken.serve.settings import Settings
 from serve_cases import serving
 
-MAX_EXAMPLES = 40
+MAX_EXAMPLES = 20
 
 schema = schemathesis.openapi.from_dict(App(Settings()).api.openapi())
 

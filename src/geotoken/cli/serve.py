@@ -4,13 +4,14 @@ Owns its flags; must not know how a request is answered.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from geotoken.cli.errors import exit_codes
-from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Head, Model, Offline
+from geotoken.cli.options import DEFAULT_MODEL, Debug, GalleryFolder, Head, Json, Model, Offline
 
 API_KEY_VARIABLE = "GEOTOKEN_API_KEY"
 """Environment variable that holds the API key, where `--api-key` would show it to other users."""
@@ -75,7 +76,7 @@ def serve(
             "--max-waiting",
             metavar="N",
             help="Photos that may wait before others get 429.",
-            show_default="three for two workers",
+            show_default="one a worker",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -130,13 +131,16 @@ def serve(
             rich_help_panel=_LIMITS,
         ),
     ] = 30,
+    json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Serve an HTTP API and a page with a map, until it is interrupted.
 
-    Nothing is stored or logged of a photo. Needs the extra serve. The API is told in docs/serve.md.
+    Nothing of a photo is stored or logged. The address is printed when it can be asked; the model may still
+    load then. Needs the extra serve. The API is told in docs/serve.md.
     """
     with exit_codes(debug):
+        from geotoken.cli.terminal import print_json
         from geotoken.serve.settings import Settings
 
         settings = Settings(
@@ -163,7 +167,11 @@ def serve(
         from geotoken.serve.run import serve as run
 
         def say(url: str) -> None:
-            typer.echo(f"geotoken is at {url}  (Ctrl-C to stop)")
+            if json:
+                print_json({"url": url})
+            else:
+                print(f"geotoken is at {url}  (Ctrl-C to stop)")
+            sys.stdout.flush()
             if open_page:
                 typer.launch(url)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from geotoken import places
 from geotoken.artifact import CONFIG_NAME, HEADS, find_model
 from geotoken.decoding import DecodingOptions
 from geotoken.errors import InputError
@@ -16,8 +17,8 @@ from geotoken.evidence import parse_guess
 from geotoken.files import read_json
 from geotoken.manifest import MANIFEST_NAME
 from geotoken.pipeline import BATCH_SIZE, Failure, LocateOptions, Locator
-from geotoken.prediction import Prediction
-from geotoken.regions import Region
+from geotoken.prediction import Prediction, error_to_dict
+from geotoken.regions import Region, countries
 from geotoken.selection import METHODS
 from geotoken.serve.layers import layers
 from geotoken.serve.worker import Outcome, Row, Work, to_json
@@ -68,6 +69,10 @@ class Answerer:
                 "source": locator.encoder.source,
                 "license": locator.encoder.license,
             },
+            "credits": [
+                {"of": what, "source": about["source"], "license": about["license"]}
+                for what, about in (("names of places", places.about()), ("borders", countries.about()))
+            ],
         }
 
     def answer(self, batch: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
@@ -154,12 +159,13 @@ def _named_region(text: str) -> Region:
 def _row(name: str, answer: Prediction | Failure, options: Mapping[str, Any]) -> Row:
     """A photo's object of the reply."""
     if isinstance(answer, Failure):
-        return Row(False, str(answer.error))
+        message = str(answer.error)
+        return Row(to_json(error_to_dict(name, message)), message)
     found = answer.to_dict(options["top_k"])
     found["image"] = name
     if options["posterior"]:
         found["posterior"] = layers(answer.posterior, answer.levels)
-    return Row(True, to_json(found))
+    return Row(to_json(found))
 
 
 def _small_photo() -> bytes:

@@ -184,13 +184,11 @@ class App:
             if isinstance(outcome, Bug):
                 raise Refusal("internal_error", BUG)
             rows += outcome
-        failed = [row for row in rows if not row.located]
-        if len(failed) == len(rows):
+        failures = [row.error for row in rows if row.error is not None]
+        if len(failures) == len(rows):
             which = "" if len(rows) == 1 else f"none of the {len(rows)} photos can be located; the first: "
-            raise Refusal("photo_unreadable", which + failed[0].text)
-        return [
-            row if row.located else _failed(name, row) for name, row in zip(upload.names, rows, strict=True)
-        ]
+            raise Refusal("photo_unreadable", which + failures[0])
+        return rows
 
     async def models(self) -> dict[str, Any]:
         """The model, its options with their ranges, and the limits of a request."""
@@ -215,10 +213,7 @@ class App:
 
     async def countries(self) -> dict[str, Any]:
         """Every country and territory that `within` knows as country=CODE."""
-        from geotoken.regions.countries import countries
-
-        found = await asyncio.to_thread(countries)
-        return {"countries": [{"code": one.alpha2, "name": one.name} for one in found]}
+        return {"countries": await asyncio.to_thread(_countries)}
 
     async def healthz(self) -> dict[str, str]:
         """Always ok: whoever answers lives."""
@@ -268,11 +263,11 @@ def _works(upload: Upload) -> list[Work]:
     return [Work((name,), (photo,), options) for name, photo in zip(upload.names, upload.photos, strict=True)]
 
 
-def _failed(name: str, row: Row) -> Row:
-    """The object of a photo that was not located, beside others that were."""
-    from geotoken.prediction import error_to_dict
+def _countries() -> list[dict[str, str]]:
+    """Codes and names; the borders are loaded for that, so not on the loop."""
+    from geotoken.regions.countries import countries
 
-    return Row(False, to_json(error_to_dict(name, row.text)))
+    return [{"code": one.alpha2, "name": one.name} for one in countries()]
 
 
 async def _unless_gone(request: Request, doing: Any) -> Any:

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from geotoken.errors import GeoTokenError
 from geotoken.serve.errors import Refusal
-from geotoken.serve.worker import Bug, Outcome, Row, Work, Worker, WorkerLost
+from geotoken.serve.worker import Bug, Outcome, Row, Work, Worker, WorkerLost, to_json
+from geotoken.words import plural
 
 MAX_BATCH: Final = 16
 """Photos that a worker takes at once."""
 
+_RATE: Final = 10  # photos that a worker does in a second, more or less
 _RESTART_S: Final = 1.0  # pause before a process is started again after one that ended at once
 _log = logging.getLogger("geotoken.serve")
 
@@ -54,9 +55,10 @@ class Pool:
             max_waiting: Photos that may wait before others are refused.
             photo_timeout_s: Seconds of work on one photo.
             batch_timeout_s: Seconds of work on a batch of any size.
-            on_failure: Called when the model cannot be loaded; `failure` says why.
+            on_failure: Called when it can work no more, as without a model; `failure` says why.
         """
-        self.failure: GeoTokenError | None = None
+        self.failure: BaseException | None = None
+        """Why it does no work any more."""
         self.facts: dict[str, Any] | None = None
         """What there is to know about the model; None until a worker has it."""
         self._workers = [make_worker() for _ in range(num_workers)]
@@ -83,8 +85,10 @@ class Pool:
         The first has the machine for itself until it is ready, and is alone in fetching what is not here yet.
         """
         first, *others = self._workers
-        self._tasks = [asyncio.create_task(self._run(first))]
-        self._tasks += [asyncio.create_task(self._follow(worker)) for worker in others]
+        doing = [self._run(first), *(self._follow(worker) for worker in others)]
+        self._tasks = [asyncio.create_task(one) for one in doing]
+        for task in self._tasks:
+            task.add_done_callback(self._look_after)
 
     async def close(self) -> None:
         """End the processes and whatever they do."""
@@ -106,7 +110,7 @@ class Pool:
             raise Refusal(
                 "busy",
                 f"{waiting} photos wait already, and {self._max_waiting} may; ask again a little later",
-                retry_after_s=math.ceil(waiting / len(self._workers) / 10),
+                retry_after_s=math.ceil(waiting / len(self._workers) / _RATE),
             )
 
     async def do(self, works: Sequence[Work]) -> list[Outcome]:
@@ -140,7 +144,8 @@ class Pool:
 
     async def _run(self, worker: Worker) -> None:
         """Keep one process at work."""
-        while await self._start(worker):
+        while True:
+            await self._start(worker)
             try:
                 while True:
                     async with self._changed:
@@ -151,21 +156,23 @@ class Pool:
             except WorkerLost:
                 continue
 
-    async def _start(self, worker: Worker) -> bool:
-        """Start a process; whether there is one then."""
+    def _look_after(self, task: "asyncio.Task[None]") -> None:
+        """Give up when a worker's task ended by an exception: the model is gone, or there is a bug."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = error
+            self._on_failure()
+
+    async def _start(self, worker: Worker) -> None:
+        """Start a process, again and again until it has the model."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 self.facts = await loop.run_in_executor(self._threads, worker.start)
                 self._is_ready.set()
-                return True
+                return
             except WorkerLost:
                 _log.error("a worker ended before it had the model; starting another")
                 await asyncio.sleep(_RESTART_S)
-            except GeoTokenError as error:
-                self.failure = error
-                self._on_failure()
-                return False
 
     def _take(self) -> list[_Entry]:
         """A fair share of what waits: at most `MAX_BATCH` photos, joint work and suspects by themselves."""
@@ -211,12 +218,12 @@ class Pool:
         except WorkerLost as lost:
             left = [entry for entry in batch if not entry.outcome.done()]
             if left:
-                _log.warning("a worker was lost (%s) with %d pieces of work", lost, len(left))
-            if len(left) == 1:
+                _log.warning("a worker was lost (%s) with %s", lost, plural(len(left), "request"))
+            if len(left) == 1 and not lost.idle:
                 self._settle(left[0], _lost(left[0].work, lost, timeout_s))
             else:
                 for entry in reversed(left):
-                    entry.alone = True
+                    entry.alone |= not lost.idle
                     self._waiting.appendleft(entry)
             raise
         finally:
@@ -233,9 +240,12 @@ class Pool:
 
 def _lost(work: Work, lost: WorkerLost, timeout_s: float) -> Outcome:
     """The outcome of work whose process was lost with it."""
+    from geotoken.prediction import error_to_dict  # it takes numpy along, which the server can spare
+
     why = (
         f"it took longer than {timeout_s:g} s; ask for less, or send a smaller photo"
         if lost.timed_out
         else "it ended the process that read it; save it again as JPEG or PNG"
     )
-    return [Row(False, f"cannot locate the photo: {why}") for _ in work.names]
+    message = f"cannot locate the photo: {why}"
+    return [Row(to_json(error_to_dict(name, message)), message) for name in work.names]

@@ -138,6 +138,14 @@ class Encoder(BaseModel):
     license: str
 
 
+class Credit(BaseModel):
+    """Whose work an answer rests on; neighbors have credits of their own."""
+
+    of: str = Field(description="What it is.")
+    source: str
+    license: str
+
+
 class ModelFacts(ModelName):
     """The model, and what may be asked of it."""
 
@@ -147,6 +155,7 @@ class ModelFacts(ModelName):
     levels: list[int] = Field(description="S2 levels of its tokens.")
     num_gallery_photos: int
     encoder: Encoder
+    credits: list[Credit]
     defaults: dict[str, Any] = Field(description="Every option with its default.")
     options: dict[str, Any] = Field(description="JSON schema of the options, with the ranges.")
     limits: dict[str, float] = Field(description="Of photos and requests.")

@@ -55,7 +55,7 @@ class Settings:
     threads: int = 1
     """CPU threads of the networks in each of them."""
     max_waiting: int | None = None
-    """Photos that may wait for a worker before others are turned away; three for two workers when None."""
+    """Photos that may wait for a worker before others are turned away; one a worker when None."""
     max_photos: int = 32
     """Photos in one request."""
     max_photo_mb: float = 25.0
@@ -103,7 +103,7 @@ class Settings:
     @property
     def num_waiting(self) -> int:
         """Photos that may wait before others are turned away."""
-        return (3 * self.num_workers + 1) // 2 if self.max_waiting is None else self.max_waiting
+        return self.num_workers if self.max_waiting is None else self.max_waiting
 
     @property
     def photo_bytes(self) -> int:

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from geotoken.errors import GeoTokenError, InputError
-from geotoken.parallel import end_with_parent, interrupts_held, one_thread
+from geotoken.processes import end_with_parent, interrupts_held, one_thread
 
 PATIENCE_S: Final = 2.0
 """How long work that nobody waits for may go on before its process is ended; a start takes as long."""
@@ -49,10 +49,10 @@ class Work:
 class Row:
     """One photo's object of the reply."""
 
-    located: bool
-    """Whether its status is ok."""
     text: str
-    """The object as JSON, ASCII; of a photo that was not located, why, in one line."""
+    """The object as JSON, ASCII."""
+    error: str | None = None
+    """Why the photo was not located, in one line; None if it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,12 @@ Outcome = list[Row] | InputError | Bug
 class WorkerLost(Exception):
     """A worker process ended, by itself or because its time was up."""
 
-    def __init__(self, *, timed_out: bool) -> None:
+    def __init__(self, *, timed_out: bool = False, idle: bool = False) -> None:
         super().__init__("timed out" if timed_out else "ended")
         self.timed_out = timed_out
+        """Whether it was ended because its time was up."""
+        self.idle = idle
+        """Whether it had ended before it was given its work."""
 
 
 class Worker:
@@ -103,7 +106,7 @@ class Worker:
         """
         with self._lock:
             if self._closed:
-                raise WorkerLost(timed_out=False)
+                raise WorkerLost
             self._end()
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -137,12 +140,12 @@ class Worker:
             WorkerLost: If the process ended or had to be; what was delivered is done.
         """
         deadline = time.monotonic() + timeout_s
+        if self._connection is None or self._process is None or not self._process.is_alive():
+            raise WorkerLost(idle=True)
         try:
-            if self._connection is None:
-                raise WorkerLost(timed_out=False)
             self._connection.send(list(batch))
         except OSError:
-            raise WorkerLost(timed_out=False) from None
+            raise WorkerLost from None
         while (told := self._receive(deadline, lambda: not is_wanted())) is not None:
             deliver(*told)
 
@@ -170,7 +173,7 @@ class Worker:
         """
         connection, process = self._connection, self._process
         if connection is None or process is None:
-            raise WorkerLost(timed_out=False)
+            raise WorkerLost
         given_up = False
         try:
             while not connection.poll(_LOOK_S):
@@ -181,7 +184,7 @@ class Worker:
                     raise WorkerLost(timed_out=True)
             return connection.recv()
         except (EOFError, OSError):
-            raise WorkerLost(timed_out=False) from None
+            raise WorkerLost from None
 
 
 def _main(connection: Connection, loaded: dict[str, Any], max_pixels: int) -> None:

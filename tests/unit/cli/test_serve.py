@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -43,6 +45,11 @@ def test_the_flags_reach_the_server(served, tmp_path):
     assert (settings.port, settings.workers, settings.gallery) == (0, 3, tmp_path)
     assert (settings.max_photo_mb, settings.upload_timeout_s) == (7, 4)
     assert settings.cors_origins == ("https://a.example",)
+
+
+def test_the_address_may_be_json(served):
+    result = CliRunner().invoke(app, ["serve", "--json"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"url": "http://x/"})
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_work_with_options_of_its_own_is_answered_in_one_batch(answerer, example
     both = [json.loads(row.text) for row in found[1]]
     assert [one["image"] for one in both] == ["b", "c"]
     assert both[0]["lat"] == both[1]["lat"]
-    assert not found[2][0].located
+    assert json.loads(found[2][0].text)["error"] == found[2][0].error
     assert isinstance(found[3], InputError)
     assert "posterior" in json.loads(found[4][0].text)
 
@@ -64,7 +64,7 @@ def test_a_photo_of_too_many_pixels_is_refused(tiny_model, examples):
     small = Answerer(loaded, max_pixels=10_000)
     photo = (examples / "himeji-castle.jpg").read_bytes()
     ((_, rows),) = small.answer([Work(("a",), (photo,), options())])
-    assert "more than the limit of 10,000" in rows[0].text
+    assert "more than the limit of 10,000" in rows[0].error
 
 
 def test_the_hash_is_that_of_model_and_gallery(tiny_model):

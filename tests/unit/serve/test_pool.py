@@ -28,10 +28,10 @@ class Fake:
             self.gate.wait(5)
         for place, work in enumerate(batch):
             if "dies" in work.names:
-                raise WorkerLost(timed_out=False)
+                raise WorkerLost
             if "hangs" in work.names:
                 raise WorkerLost(timed_out=True)
-            deliver(place, [Row(True, name) for name in work.names])
+            deliver(place, [Row(name) for name in work.names])
 
     def close(self):
         self.closed.set()
@@ -151,9 +151,38 @@ def test_the_photo_that_costs_a_worker_fails_alone(name, message):
         return outcomes, workers[0].num_starts
 
     outcomes, num_starts = in_pool(test)
-    assert [outcome[0].located for outcome in outcomes] == [True, False, True]
-    assert message in outcomes[1][0].text
+    assert [outcome[0].error is None for outcome in outcomes] == [True, False, True]
+    assert message in outcomes[1][0].error
     assert num_starts >= 2
+
+
+def test_work_for_a_worker_that_had_ended_before_is_done_by_the_next():
+    class Gone(Fake):
+        def run(self, batch, deliver, **options):
+            if self.num_starts == 1:
+                raise WorkerLost(idle=True)
+            super().run(batch, deliver, **options)
+
+    async def test(pool, workers):
+        return await pool.do([work("a")])
+
+    assert texts(in_pool(test, workers=[Gone()])) == ["a"]
+
+
+def test_a_bug_in_the_talk_with_a_worker_is_a_failure_of_the_pool():
+    class Mad(Fake):
+        def run(self, batch, deliver, **options):
+            raise ZeroDivisionError
+
+    failed = asyncio.Event()
+
+    async def test(pool, workers):
+        doing = asyncio.create_task(pool.do([work("a")]))
+        await failed.wait()
+        doing.cancel()
+        return pool
+
+    assert isinstance(in_pool(test, workers=[Mad()], on_failure=failed.set).failure, ZeroDivisionError)
 
 
 def test_outcomes_that_are_no_rows_are_handed_on(caplog):

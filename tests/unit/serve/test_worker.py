@@ -34,10 +34,9 @@ def test_a_process_does_work(started, examples):
     photo = (examples / "himeji-castle.jpg").read_bytes()
     found = run(started, [work(photo), work(), work(photo, within=["nonsense"])])
     assert found.keys() == {0, 1, 2}
-    assert found[0][0].located
+    assert found[0][0].error is None
     assert '"country_code":"JP"' in found[0][0].text
-    assert found[1] == [Row(False, found[1][0].text)]
-    assert "it is text" in found[1][0].text
+    assert "it is text" in found[1][0].error
     assert isinstance(found[2], InputError)
 
 
@@ -50,7 +49,7 @@ def test_work_that_takes_too_long_costs_the_process_which_starts_again(started, 
     with pytest.raises(WorkerLost):
         run(started, [work()])
     started.start()
-    assert not run(started, [work()])[0][0].located
+    assert run(started, [work()])[0][0].error
 
 
 def test_work_that_nobody_wants_does_not_go_on(started, examples, monkeypatch):
@@ -81,11 +80,11 @@ def test_a_closed_worker_does_not_start():
 
 def test_a_bug_is_the_outcome_of_all_that_is_left():
     def answer(batch):
-        yield 1, [Row(True, "b")]
+        yield 1, [Row("b")]
         raise ZeroDivisionError("secret")
 
     found = dict(enumerate_outcomes(answer, [work()] * 3))
-    assert found[1] == [Row(True, "b")]
+    assert found[1] == [Row("b")]
     assert isinstance(found[0], Bug)
     assert "ZeroDivisionError" in found[2].text
 

@@ -4,7 +4,7 @@ import { setApiKey } from "./api.js";
 import { distanceKm, edgeKm } from "./cells.js";
 import { $, bar, el, icon, link, say, toast } from "./dom.js";
 import { change, retry, shown, state, statusOf, subscribe } from "./store.js";
-import { confidence, coordinates, distance, headline, percent, verdict } from "./words.js";
+import { confidence, coordinates, distance, headline, percent, sentence, verdict } from "./words.js";
 
 const NEIGHBOR_KM = 50, CANDIDATE_KM = 2; // how much of the world is seen when one of a list is shown
 
@@ -51,7 +51,7 @@ function failed({ error, code }) {
   const help = code === "unauthorized" ? keyForm() : code?.startsWith("photo") || !code
     ? el("p", { class: "more" }, "The other photos are not affected.")
     : el("button", { type: "button", onclick: retry }, "Try again");
-  return [el("h2", { class: "place" }, "Not located"), el("p", { class: "error" }, `${error[0].toUpperCase()}${error.slice(1)}.`.replace(/([.?!])\.$/, "$1")), help];
+  return [el("h2", { class: "place" }, "Not located"), el("p", { class: "error" }, sentence(error)), help];
 }
 
 function keyForm() {
@@ -75,10 +75,13 @@ function located(answer) {
       fact("Even odds within", distance(radius["50"])), fact("9 in 10 within", distance(radius["90"])),
       held === undefined ? null : fact("By photo alone", percent(held))),
     el("p", { class: "actions" }, el("span", {}, coordinates(lat, lng, radius["50"])),
-      el("button", { type: "button", class: "quiet", title: "Copy coordinates", "aria-label": "Copy coordinates", onclick: () => copy(point) }, icon("copy")),
-      link(map, [icon("out")], { class: "quiet", title: "Open in OpenStreetMap", "aria-label": "Open in OpenStreetMap" })),
+      el("button", { type: "button", ...named("Copy coordinates"), onclick: () => copy(point) }, icon("copy")),
+      link(map, [icon("out")], named("Open in OpenStreetMap"))),
   ];
 }
+
+/** Attributes of a control that is only an icon. */
+const named = (name) => ({ class: "quiet", title: name, "aria-label": name });
 
 async function copy(text) {
   try {
@@ -90,7 +93,7 @@ async function copy(text) {
 }
 
 function evidence(answer, view) {
-  const warnings = answer.warnings.map((text) => el("p", { class: "warning" }, `${text[0].toUpperCase()}${text.slice(1)}.`));
+  const warnings = answer.warnings.map((text) => el("p", { class: "warning" }, sentence(text)));
   return [...warnings, ...levels(answer), ...neighbors(answer, view), ...candidates(answer, view)];
 }
 

@@ -8,7 +8,7 @@ import { ask, shown, state } from "./store.js";
 
 const FIELDS = { near: ["lat", "lng", "km"], bbox: ["west", "south", "east", "north"] };
 const LIMITS = { lat: 90, lng: 180, west: 180, east: 180, south: 90, north: 90, km: 20015 };
-const NAMES = { lat: "the latitude", lng: "the longitude", km: "the radius", west: "the west", south: "the south", east: "the east", north: "the north" };
+const NAMES = { lat: "latitude", lng: "longitude", km: "radius" }; // the others are called what they are
 const MOST_SHAPE_BYTES = 1 << 20; // what the server takes
 
 const round = (value, digits) => Number(value.toFixed(digits));
@@ -58,7 +58,7 @@ export function setUpHints(view) {
       const bad = !Number.isFinite(value) || value > limit || value < least || (name === "km" && value === 0);
       elements[name].setAttribute("aria-invalid", String(bad));
       if (bad) {
-        note(`${values[k]} is not ${NAMES[name]}: give a number from ${least} to ${limit}.`);
+        note(`${values[k]} is not the ${NAMES[name] ?? name}: give a number from ${least} to ${limit}.`);
         return null;
       }
     }
@@ -94,7 +94,8 @@ export function setUpHints(view) {
     try {
       if (file.size > MOST_SHAPE_BYTES) throw new Error("it is larger than 1 MB");
       const text = await file.text(), value = JSON.parse(text);
-      return { text, features: value.type === "FeatureCollection" ? value.features : [value.type === "Feature" ? value : { type: "Feature", properties: {}, geometry: value }] };
+      if (value.type === "FeatureCollection") return { text, features: value.features };
+      return { text, features: [value.type === "Feature" ? value : { type: "Feature", properties: {}, geometry: value }] };
     } catch (error) {
       setTimeout(() => note(`${file.name} cannot be used: ${error.message}.`));
       return null;

@@ -40,13 +40,19 @@ export function makeStyle(color, data, { front, projection }) {
   const half = ["==", ["get", "share"], 50];
   const text = (id, kind, ranks, size, layout) => ({
     id, type: "symbol", source: "labels", filter: ["all", ["==", ["get", "kind"], kind], ["<", ["get", "rank"], ["step", ["zoom"], ...ranks]]],
-    layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": size, "symbol-sort-key": ["get", "rank"], "text-max-width": 7, ...layout },
+    layout: {
+      "text-field": ["get", "name"], "text-font": FONT, "text-size": size, "text-max-width": 7,
+      "symbol-sort-key": ["get", "rank"], ...layout,
+    },
     paint: { "text-color": color.label, "text-halo-color": color.halo, "text-halo-width": 1.4, "text-opacity": 0.9 },
   });
   return {
     version: 8,
     projection: { type: projection },
-    sky: { "atmosphere-blend": ["interpolate", ["linear"], ["zoom"], 0, Number(color.glow), 5, 0], "sky-color": color.sky, "horizon-color": color.sky },
+    sky: {
+      "atmosphere-blend": ["interpolate", ["linear"], ["zoom"], 0, Number(color.glow), 5, 0],
+      "sky-color": color.sky, "horizon-color": color.sky,
+    },
     sources: {
       land: url("land"), borders: url("borders"), labels: url("labels"),
       ...Object.fromEntries(DATA.map((name) => [name, own(name)])),
@@ -60,14 +66,20 @@ export function makeStyle(color, data, { front, projection }) {
       text("towns", "town", RANKS_OF_TOWNS, 11.5, { "text-anchor": "top", "text-offset": [0, 0.2] }),
       text("countries", "country", RANKS_OF_COUNTRIES, ["interpolate", ["linear"], ["zoom"], 1, 10, 5, 15],
         { "text-transform": "uppercase", "text-letter-spacing": 0.08 }),
-      line("path", { "line-color": color.ink, "line-width": ["case", ["get", "current"], 2.4, 1], "line-opacity": ["case", ["get", "current"], 0.95, 0.35] }),
+      line("path", {
+        "line-color": color.ink, "line-width": ["case", ["get", "current"], 2.4, 1],
+        "line-opacity": ["case", ["get", "current"], 0.95, 0.35],
+      }),
       line("credible", { "line-color": color.credible, "line-opacity": ["interpolate", ["linear"], ["zoom"], 2, 0.55, 6, 0.9],
         "line-width": ["interpolate", ["linear"], ["zoom"], 2, ["case", half, 1.2, 0.6], 6, ["case", half, 2.4, 1.2]] }),
-      line("radii", { "line-color": ["case", ["==", ["get", "side"], "B"], color.other, color.ink], "line-width": 1.4, "line-opacity": 0.75, "line-dasharray": [4, 3] }),
+      line("radii", {
+        "line-color": ["case", ["==", ["get", "side"], "B"], color.other, color.ink],
+        "line-width": 1.4, "line-opacity": 0.75, "line-dasharray": [4, 3],
+      }),
       line("region", { "line-color": color.region, "line-width": 2.4, "line-dasharray": [3, 1.5] }),
       line("between", { "line-color": color.other, "line-width": 2, "line-dasharray": [1, 1.6] }, { "line-cap": "round" }),
       dot("neighbors", ["+", 3.5, ["*", 4, ["get", "weight"]]], color.neighbor),
-      { ...dot("candidates", 5, color.candidate), paint: { "circle-radius": 4.5, "circle-color": color.candidate, "circle-stroke-color": color.halo, "circle-stroke-width": 1.5 } },
+      dot("candidates", 4.5, color.candidate),
     ],
   };
 }

@@ -5,8 +5,14 @@ import { $, el } from "./dom.js";
 import { ask, DEFAULTS, isRead, state } from "./store.js";
 
 const CHOICES = {
-  decoder: { label: "Search", values: { beam: "beam: several paths at once", greedy: "greedy: the likeliest step each time", sample: "sample: draw paths at random", best_first: "best first: proven likeliest" } },
-  select: { label: "Answer", values: { mbr: "greatest expected use", log_prob: "likeliest leaf", medoid: "middle of the candidates", similarity: "similarity to the photo", reward: "learned reward" } },
+  decoder: { label: "Search", values: {
+    beam: "beam: several paths at once", greedy: "greedy: the likeliest step each time",
+    sample: "sample: draw paths at random", best_first: "best first: proven likeliest",
+  } },
+  select: { label: "Answer", values: {
+    mbr: "greatest expected use", log_prob: "likeliest leaf", medoid: "middle of the candidates",
+    similarity: "similarity to the photo", reward: "learned reward",
+  } },
 };
 const NUMBERS = {
   beam_width: { label: "Beam width", min: 1, max: 100, step: 1 },

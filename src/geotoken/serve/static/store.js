@@ -5,7 +5,7 @@ import { ApiError, locate } from "./api.js";
 
 export const DEFAULTS = { decoder: "beam", beam_width: "5", samples: "30", temperature: "1", seed: "0", select: "mbr", top_k: "5" };
 const READ_BY = { greedy: [], sample: ["samples", "temperature", "seed"], beam: ["beam_width"], best_first: [] };
-const MOST_AT_ONCE = 3;
+const MOST_AT_ONCE = 2; // a server of one worker takes as many
 const SMALL_PX = 640;
 
 export const state = {

@@ -2,6 +2,9 @@
 
 import { centerOf, distanceKm, parseCell } from "./cells.js";
 
+/** A text as a sentence: a capital in front, one full stop at the end. */
+export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/[.?!]?$/, (end) => end || ".")}`;
+
 const AREAS = [["street", 1], ["city", 25], ["region", 200], ["country", 750], ["continent", 2500]];
 const CITY_KM = 25, REGION_KM = 200, CONTINENT_KM = 2500, HINT = 0.25, DOUBTFUL = 0.02;
 
