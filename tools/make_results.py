@@ -37,6 +37,7 @@ PAGES = (
     ROOT / "docs" / "galleries.md",
     ROOT / "docs" / "batches.md",
     ROOT / "docs" / "mllm.md",
+    ROOT / "docs" / "deploy.md",
     ROOT / "docs" / "performance.md",
     ROOT / "docs" / "quickstart.md",
     ROOT / "docs" / "worlds.md",
@@ -390,6 +391,40 @@ def batch() -> str:
     return "\n".join(lines)
 
 
+def serve() -> str:
+    """Latency, throughput, memory and end of a server under load."""
+    found = result("serve")
+    alone, loaded, memory, drain = (found[name] for name in ("unloaded", "loaded", "memory", "drain"))
+    answers = {"429": 0, **loaded["statuses"]}
+    failed = sum(number for status, number in answers.items() if status not in ("200", "429"))
+    num_errors = failed + sum(loaded["errors"].values())
+    before, after = memory["num_requests"][0], memory["num_requests"][-1]
+    others = found["unloaded"]["cpus_used_by_others"], loaded["cpus_used"]["others"]
+    lines = [
+        f"| {loaded['clients']} clients for {loaded['seconds']:.0f} s, {found['cores']} cores | | aim |",
+        "| --- | --- | --- |",
+        f"| from the command to a page that answers, and to the model "
+        f"| {found['seconds_to_page']:.1f} s, {found['seconds_to_ready']:.1f} s | 3 s |",
+        f"| a photo alone: half of them within, 95 % within "
+        f"| {1000 * alone['p50_s']:.0f} ms, {1000 * alone['p95_s']:.0f} ms | |",
+        f"| under load: half within, 95 % within, and that over the half alone "
+        f"| {1000 * loaded['p50_s']:.0f} ms, {1000 * loaded['p95_s']:.0f} ms, "
+        f"{found['p95_of_unloaded_p50']:.1f} | 4 |",
+        f"| answers a second, of the photos a second of `geotoken locate` in a batch "
+        f"| {loaded['answers_per_s']:.1f}, {100 * found['throughput_of_batch']:.0f} % | 80 % |",
+        f"| answered, turned away with 429, other errors | {answers['200']:,}, {answers['429']:,}, "
+        f"{num_errors} | 0 errors |",
+        f"| CPU time an answer | {loaded['cpu_ms_per_answer']:.0f} ms | |",
+        f"| memory of server and workers after {before:,} and after {after:,} answers "
+        f"| {memory['mb'][0]:.0f} MB, {memory['mb'][-1]:.0f} MB | 10 % more |",
+        f"| told to stop with {drain['in_flight']} requests under way: answered, seconds to the end "
+        f"| {drain['statuses'].get('200', 0)}, {drain['seconds']:.1f} | all |",
+        f"| CPUs that other programs used meanwhile, alone and under load "
+        f"| {others[0]:.1f}, {others[1]:.1f} | 0 |",
+    ]
+    return "\n".join(lines)
+
+
 def galleries() -> str:
     """Every kind of index at one size, and a big gallery."""
     found = result("gallery")
@@ -434,6 +469,7 @@ TABLES: dict[str, Callable[[], str]] = {
         limits,
         known_country,
         batch,
+        serve,
         galleries,
         *(decode, decode_conditions, decode_prefixes, prefix_sharing, decode_memory, decode_growth),
         *(mllm_replay, mllm_load),

@@ -3,6 +3,7 @@
 Owns the `Evidence` value; must not know how a model weighs it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -144,6 +145,35 @@ def guess_evidence(guesses: Sequence[Guess]) -> Evidence:
     lat, lng = check_lat_lng([g[0] for g in guesses], [g[1] for g in guesses])
     weight = np.array([g[2] if len(g) == 3 else 1.0 for g in guesses], dtype=np.float64)
     return Evidence(guess_lat=lat, guess_lng=lng, guess_weight=weight)
+
+
+def parse_guess(text: str) -> Guess:
+    """Read a guess as it is written on the command line or in a form.
+
+    Args:
+        text: "LAT,LNG" or "LAT,LNG,WEIGHT".
+
+    Returns:
+        (lat, lng) or (lat, lng, weight).
+
+    Raises:
+        InputError: If it is neither, or a number is out of range.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(map(math.isfinite, numbers)):
+        raise InputError(
+            f"guess (--guess) is {text!r}; give LAT,LNG or LAT,LNG,WEIGHT in degrees, such as -33.9,18.4"
+        )
+    guess: Guess = (numbers[0], numbers[1], *numbers[2:])  # type: ignore[assignment]
+    try:
+        guess_evidence([guess])
+    except InputError as error:
+        reason = str(error).removeprefix("row 0: ")  # one guess has no rows to tell apart
+        raise InputError(f"guess (--guess) is {text!r}: {reason}") from None
+    return guess
 
 
 def _mean_vectors(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:

@@ -5,14 +5,12 @@ Owns the processes and the order of the answers; must not know how one photo is 
 
 import dataclasses
 import multiprocessing
-import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +19,7 @@ from typing import Any, Final, Self, TypeVar
 from geotoken.errors import GeoTokenError, InputError
 from geotoken.pipeline import Failure, LocateOptions, Locator
 from geotoken.prediction import Prediction
+from geotoken.processes import end_with_parent, interrupts_held, one_thread
 from geotoken.regions import Region
 
 WORTH_PROCESSES: Final = 64
@@ -63,7 +62,7 @@ class ParallelLocator:
             initializer=_begin,
             initargs=(self.options, {**from_pretrained, "num_threads": 1}),
         )
-        with _interrupts_held(), _one_thread():
+        with interrupts_held(), one_thread():
             for _ in range(num_workers):  # the pool starts a process when there is work and none is free
                 self._pool.submit(int)
 
@@ -123,34 +122,6 @@ class ParallelLocator:
             ) from error
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment; processes that are started meanwhile never get one."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let processes that are started meanwhile do arithmetic in one thread each."""
-    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(before, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 _locator: Locator | GeoTokenError
 """The locator of a worker process, or why there is none."""
 _options: LocateOptions
@@ -161,19 +132,12 @@ def _begin(options: LocateOptions, from_pretrained: dict[str, Any]) -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and without a parent there is no work."""
     global _locator, _options
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _options = options
     try:
         _locator = Locator.from_pretrained(**from_pretrained)
     except GeoTokenError as error:  # told by the first photo; raised here, it would be taken for a crash
         _locator = error
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _run(task: Callable[[Locator, LocateOptions, T], R], item: T) -> R:

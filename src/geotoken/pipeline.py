@@ -31,7 +31,7 @@ from geotoken.errors import ImageError, InputError
 from geotoken.evidence import Evidence, Guess, guess_evidence
 from geotoken.gallery import Exclusion, Gallery, Neighbors
 from geotoken.images.embed import ImageEncoder
-from geotoken.images.read import Photo, read
+from geotoken.images.read import MAX_PIXELS, Photo, read
 from geotoken.places import nearest
 from geotoken.prediction import Prediction, remarks
 from geotoken.protocol import Memory, TokenModel
@@ -109,6 +109,8 @@ class Locator:
         self.alignment = alignment
         self.reward = reward
         self.name = name
+        self.max_pixels = MAX_PIXELS
+        """Photos of more are refused before they are decoded."""
         self._vectors = VectorSource(gallery, alignment, modalities_of(model))
 
     @classmethod
@@ -246,6 +248,31 @@ class Locator:
                 ahead = pool.submit(self._look_up, list(islice(remaining, BATCH_SIZE)), options)
                 yield from pool.map(lambda item: self._answer_one(item, options), batch)
 
+    def locate_each(
+        self, photos: Sequence[PhotoSource], options: Sequence[LocateOptions]
+    ) -> Iterator[Prediction | Failure]:
+        """Locate photos that are looked up as one batch, but each in its own way, as several users may ask.
+
+        Args:
+            photos: Paths, or contents of files; they are held in memory at once.
+            options: How, one for each photo; all with the same `exclude`.
+
+        Yields:
+            A prediction, or the failure of a photo that cannot be read.
+
+        Raises:
+            InputError: If the numbers differ, or `exclude` does.
+        """
+        if len(photos) != len(options) or any(one.exclude != options[0].exclude for one in options):
+            raise InputError(
+                f"{len(photos)} photos have {len(options)} options; give one a photo, with the same exclude"
+            )
+        for one in options:
+            self.check(one)
+        if photos:
+            for item, one in zip(self._look_up(photos, options[0]), options, strict=True):
+                yield self._answer_one(item, one)
+
     def locate_together(
         self, photos: Sequence[PhotoSource], options: LocateOptions | None = None
     ) -> list[Prediction | Failure]:
@@ -351,7 +378,9 @@ class Locator:
     def _read(self, source: PhotoSource) -> Photo | Failure:
         try:
             return read(
-                source if isinstance(source, bytes | str) else Path(source), min_side=self.encoder.min_side
+                source if isinstance(source, bytes | str) else Path(source),
+                max_pixels=self.max_pixels,
+                min_side=self.encoder.min_side,
             )
         except ImageError as error:
             return Failure(_name(source), error)

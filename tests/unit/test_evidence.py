@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geotoken.errors import InputError
-from geotoken.evidence import Evidence, guess_evidence
+from geotoken.evidence import Evidence, guess_evidence, parse_guess
 
 
 def neighbors(num, *, similarity=True):
@@ -105,3 +105,28 @@ def test_vectors_must_fit_and_be_finite(change):
 def test_vectors_of_one_name_have_one_length():
     with pytest.raises(InputError, match="differ in length"):
         Evidence.merge([with_vectors(1, image=np.ones(2)), with_vectors(1, image=np.ones(3))])
+
+
+@pytest.mark.parametrize(
+    ("text", "guess"),
+    [
+        ("48.9,2.4", (48.9, 2.4)),
+        ("-33.9,18.4", (-33.9, 18.4)),
+        ("-33.9, -70, 2", (-33.9, -70.0, 2.0)),
+        ("0,-180,0.5", (0.0, -180.0, 0.5)),
+    ],
+)
+def test_a_guess_is_read(text, guess):
+    assert parse_guess(text) == guess
+
+
+@pytest.mark.parametrize("text", ["", "48.9", "a,b", "1,2,3,4", "48,9;2,4", "nan,1", "1,2,inf", "1,,2"])
+def test_a_guess_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match=r"guess \(--guess\) is .*give LAT,LNG or LAT,LNG,WEIGHT"):
+        parse_guess(text)
+
+
+@pytest.mark.parametrize(("text", "why"), [("95,0", "latitude 95"), ("1,2,0", ".*greater than 0")])
+def test_a_guess_out_of_range_is_refused(text, why):
+    with pytest.raises(InputError, match=rf"^guess \(--guess\) is '{text}': {why}"):
+        parse_guess(text)

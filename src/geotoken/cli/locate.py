@@ -3,7 +3,6 @@
 Owns its flags and the order of its output; must not know how a photo is located.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -59,7 +58,6 @@ from geotoken.cli.pictures import Pictures
 from geotoken.errors import ImageError, InputError
 
 if TYPE_CHECKING:
-    from geotoken.evidence import Guess
     from geotoken.pipeline import Failure, Locator
     from geotoken.prediction import Prediction
 
@@ -125,6 +123,7 @@ def locate(
             check_flags(out, resume=resume, together=together, workers=workers, pictures=pictured)
         from geotoken.artifact import find_model
         from geotoken.cli.terminal import FEW
+        from geotoken.evidence import parse_guess
         from geotoken.exports import Export
         from geotoken.pipeline import LocateOptions, Locator
         from geotoken.regions import Region
@@ -173,37 +172,6 @@ def locate(
             else:
                 num_failed = _print_panels(run(photos), len(photos), locator, detail)
         exit_after_batch(len(photos), num_failed)
-
-
-def parse_guess(text: str) -> "Guess":
-    """Read the value of `--guess`.
-
-    Args:
-        text: "LAT,LNG" or "LAT,LNG,WEIGHT".
-
-    Returns:
-        (lat, lng) or (lat, lng, weight).
-
-    Raises:
-        InputError: If it is neither, or a number is out of range.
-    """
-    from geotoken.evidence import guess_evidence
-
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (2, 3) or not all(map(math.isfinite, numbers)):
-        raise InputError(
-            f"--guess is {text!r}; give LAT,LNG or LAT,LNG,WEIGHT in degrees, such as --guess -33.9,18.4"
-        )
-    guess: Guess = (numbers[0], numbers[1], *numbers[2:])  # type: ignore[assignment]
-    try:
-        guess_evidence([guess])
-    except InputError as error:
-        reason = str(error).removeprefix("row 0: ")  # one guess has no rows to tell apart
-        raise InputError(f"--guess is {text!r}: {reason}") from None
-    return guess
 
 
 def find_photos(paths: Sequence[str]) -> "list[Path | Failure]":

@@ -15,6 +15,7 @@ from geotoken.cli.errors import exit_codes, print_error
 from geotoken.cli.evaluate import evaluate
 from geotoken.cli.export import export
 from geotoken.cli.locate import locate
+from geotoken.cli.serve import serve
 from geotoken.version import __version__
 
 UsageError: type[Exception] = typer.BadParameter.__base__ or Exception
@@ -71,6 +72,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(models.app, name="models")
 app.command("export")(export)
 app.add_typer(train.app, name="train")
+app.command("serve")(serve)
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,7 +20,8 @@ from geotoken.geo import HALF_EARTH_KM, check_lat_lng
 from geotoken.regions.circle import Circle
 from geotoken.regions.shape import OUTSIDE, Bools, Relations, Shape
 
-_FORMS = "country=PE, bbox=WEST,SOUTH,EAST,NORTH, near=LAT,LNG,KM or the path of a .geojson file"
+_FORMS = "country=PE, bbox=WEST,SOUTH,EAST,NORTH, near=LAT,LNG,KM or {}"
+_FILE, _NO_FILE = "the path of a .geojson file", "a GeoJSON object"
 SUFFIXES = (".geojson", ".json")
 """Endings by which `Region.parse` tells the path of a file."""
 _MAX_NAMED = 3  # members that the name of a union lists
@@ -139,12 +140,13 @@ class Region:
         return cls(name, (Polygons.of(read_polygons(source)),))
 
     @classmethod
-    def parse(cls, text: str) -> "Region":
+    def parse(cls, text: str, *, files: bool = True) -> "Region":
         """A region in the words of the command line.
 
         Args:
             text: `country=PE`, `bbox=WEST,SOUTH,EAST,NORTH`, `near=LAT,LNG,KM`, or the path of a file that
                 ends in .geojson or .json.
+            files: Whether a file may be named; not where the text is a stranger's.
 
         Returns:
             The region.
@@ -152,18 +154,18 @@ class Region:
         Raises:
             InputError: If the text has none of these forms, or its values are refused.
         """
-        text = text.strip()
-        if text.lower().endswith(SUFFIXES):
+        text, forms = text.strip(), _FORMS.format(_FILE if files else _NO_FILE)
+        if files and text.lower().endswith(SUFFIXES):
             return cls.geojson(text)
         kind, has_value, value = text.partition("=")
         kind = kind.strip().lower()
         if has_value and kind == "country":
             return cls.country(value)
         if has_value and kind == "bbox":
-            return cls.bbox(*_numbers(text, value, 4))
+            return cls.bbox(*_numbers(text, value, 4, forms))
         if has_value and kind == "near":
-            return cls.near(*_numbers(text, value, 3))
-        raise InputError(f"{text!r} is not a region; give {_FORMS}")
+            return cls.near(*_numbers(text, value, 3, forms))
+        raise InputError(f"{text!r} is not a region; give {forms}")
 
     @classmethod
     def union(cls, regions: Iterable["Region"]) -> "Region":
@@ -265,7 +267,7 @@ def _check_number(
         raise InputError(f"{name} {value} is out of range; give {allowed} {unit}")
 
 
-def _numbers(text: str, value: str, count: int) -> list[float]:
+def _numbers(text: str, value: str, count: int, forms: str) -> list[float]:
     """Numbers with commas between them.
 
     Raises:
@@ -276,5 +278,5 @@ def _numbers(text: str, value: str, count: int) -> list[float]:
     except ValueError:
         numbers = []
     if len(numbers) != count:
-        raise InputError(f"{text!r} does not have {count} numbers with commas between them; give {_FORMS}")
+        raise InputError(f"{text!r} does not have {count} numbers with commas between them; give {forms}")
     return numbers

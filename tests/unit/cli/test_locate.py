@@ -5,10 +5,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from geotoken.cli import app
-from geotoken.cli.locate import find_photos, parse_guess
+from geotoken.cli.locate import find_photos
 from geotoken.decoding import DECODERS, DecodingOptions
 from geotoken.decoding.options import FLAGS
-from geotoken.errors import InputError
 from geotoken.pipeline import Failure, LocateOptions
 from geotoken.selection import METHODS
 
@@ -25,31 +24,6 @@ def test_every_field_of_the_decoding_options_has_its_flag_and_default():
 def test_help_names_what_can_be_chosen():
     assert all(decoder in OPTIONS["--decoder"].help for decoder in DECODERS)
     assert all(method in OPTIONS["--select"].help for method in METHODS)
-
-
-@pytest.mark.parametrize(
-    ("text", "guess"),
-    [
-        ("48.9,2.4", (48.9, 2.4)),
-        ("-33.9,18.4", (-33.9, 18.4)),
-        ("-33.9, -70, 2", (-33.9, -70.0, 2.0)),
-        ("0,-180,0.5", (0.0, -180.0, 0.5)),
-    ],
-)
-def test_a_guess_is_read(text, guess):
-    assert parse_guess(text) == guess
-
-
-@pytest.mark.parametrize("text", ["", "48.9", "a,b", "1,2,3,4", "48,9;2,4", "nan,1", "1,2,inf", "1,,2"])
-def test_a_guess_that_is_none_is_refused(text):
-    with pytest.raises(InputError, match=r"--guess is .*give LAT,LNG or LAT,LNG,WEIGHT"):
-        parse_guess(text)
-
-
-@pytest.mark.parametrize(("text", "why"), [("95,0", "latitude 95"), ("1,2,0", ".*greater than 0")])
-def test_a_guess_out_of_range_is_refused(text, why):
-    with pytest.raises(InputError, match=f"^--guess is '{text}': {why}"):
-        parse_guess(text)
 
 
 @pytest.mark.parametrize("paths", [[""], ["", "a.jpg"]])
@@ -87,7 +61,7 @@ def test_photos_are_found_in_order_and_once(tmp_path):
         (["--seed", "-1"], "seed (--seed) is -1"),
         (["--top-k", "0"], "num_candidates (--top-k) is 0"),
         (["--select", "best"], "choose one of log_prob, medoid, mbr"),
-        (["--guess", "95,0"], "--guess is '95,0'"),
+        (["--guess", "95,0"], "guess (--guess) is '95,0'"),
     ],
 )
 def test_a_wrong_option_is_told_before_anything_is_loaded(flags, message):

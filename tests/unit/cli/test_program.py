@@ -16,6 +16,7 @@ COMMANDS = {
     "tokens": {"encode", "decode"},
     "models": {"list", "info", "pull", "push"},
     "export": set(),
+    "serve": set(),
     "train": {"align", "decoder", "reward"},
 }
 HEAVY = {"numpy", "torch", "onnxruntime", "faiss", "duckdb", "PIL"}
