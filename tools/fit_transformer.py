@@ -177,6 +177,8 @@ def _fit(network: GeoTokenModel, cases: Cases, num_judged: int, loop: LoopConfig
     stage = DecoderStage(network, rows, EVEN, DropoutConfig(), held_out=held_out)
     with tempfile.TemporaryDirectory() as folder:
         fit(stage, loop, Path(folder), on_step=say)
+    with torch.no_grad():
+        network.embedding.guess_weight.weight.zero_()  # all guesses had one weight, so others mean nothing
     return network.eval()
 
 
@@ -187,9 +189,8 @@ def gallery_cases_of(model: Path, size: int = 8000) -> Cases:
     """
     gallery = Gallery.load(model / "gallery")
     data = gallery_cases(gallery, WorldPrior.load(model / "mixture" / "prior.npz"))
-    weight = (
-        data.weight * np.array(["flickr.com" not in str(url) for url in gallery.table.source_url])[data.row]
-    )
+    elsewhere = np.array(["flickr.com" not in str(url) for url in gallery.table.source_url])
+    weight = data.weight * elsewhere[data.row]
     rows = np.random.default_rng(0).choice(len(weight), size, p=weight / weight.sum())
     return pack(data.cases, data.truth, NUM_NEIGHBORS).rows(rows)
 

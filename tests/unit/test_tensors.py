@@ -12,6 +12,8 @@ def test_weights_come_back_as_they_were(tmp_path):
     load_weights(other, tmp_path / "w.safetensors", "train again")
     torch.testing.assert_close(other.state_dict(), network.state_dict(), atol=0, rtol=0)
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no weights"])

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from geotoken.errors import ArtifactError, reason_of
+from geotoken.tensors import save_weights
 
 
 class ProjectionHead(nn.Module):
@@ -52,7 +53,7 @@ class ProjectionHead(nn.Module):
         Args:
             path: The file.
         """
-        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path)
+        save_weights(self, path)
 
     @classmethod
     def load(cls, path: Path) -> "ProjectionHead":
