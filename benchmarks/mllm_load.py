@@ -51,7 +51,7 @@ def command(server: MllmServer, photos: Path, work: Path, concurrency: int) -> l
     """The command under test."""
     return [
         *(sys.executable, "-m", "geotoken", "locate", str(photos), "--out", str(work / "answers.jsonl")),
-        *("--mllm", "free", "--mllm-url", server.url, "--mllm-model", "test", "--workers", "1"),
+        *("--mllm", "free", "--mllm-url", server.url, "--mllm-model", "test"),
         *("--mllm-cache", str(work / "cache"), "--mllm-concurrency", str(concurrency)),
         *("--mllm-timeout", str(TIMEOUT_S), "--mllm-retries", str(RETRIES)),
     ]
