@@ -55,8 +55,8 @@ def mllm_load() -> str:
             else "not measured | "
         )
         rows.append(
-            f"| {name}{busy} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} | {num_faults} "
-            f"| {run['num_paid_twice']} | {time} |"
+            f"| {name}{busy} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} "
+            f"| {num_faults} | {run['num_paid_twice']} | {time} |"
         )
     return "\n".join(rows)
 
