@@ -44,9 +44,7 @@ def mllm_load() -> str:
         "| run | photos answered | requests | faults | answers paid twice | wall time | wall time / bound |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    runs = [("", run) for run in _result("mllm_load")["runs"]]
-    runs += [(", busier machine", run) for run in _result("mllm_load_busy")["runs"]]
-    for busy, run in runs:
+    for run in _result("mllm_load")["runs"]:
         num_faults = sum(count for fault, count in run["faults"].items() if fault != "none")
         name = "undisturbed" if run["ended_by"] is None else f"ended by {run['ended_by']}, resumed"
         time = (
@@ -55,7 +53,7 @@ def mllm_load() -> str:
             else "not measured | "
         )
         rows.append(
-            f"| {name}{busy} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} "
+            f"| {name} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} "
             f"| {num_faults} | {run['num_paid_twice']} | {time} |"
         )
     return "\n".join(rows)
