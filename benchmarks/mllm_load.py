@@ -9,13 +9,15 @@ was written, also to a client that was killed meanwhile: those under way at that
 The bound is what the server's own time allows: the sum over all requests of the seconds from their arrival
 to their end, for a stall until the client gave up, for Retry-After with the wait asked for, over the
 concurrency.
-Wall time is of the whole command, with its start. Needs [mllm] and [dev].
+Wall time is of the whole command, with its start; the seconds of processors that it took and the load of the
+machine stand beside it, for a machine busy with other things is slower. Needs [mllm] and [dev].
 """
 
 import argparse
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -51,10 +53,16 @@ def command(server: MllmServer, photos: Path, work: Path, concurrency: int) -> l
     """The command under test."""
     return [
         *(sys.executable, "-m", "geotoken", "locate", str(photos), "--out", str(work / "answers.jsonl")),
-        *("--mllm", "free", "--mllm-url", server.url, "--mllm-model", "test", "--workers", "1"),
+        *("--mllm", "free", "--mllm-url", server.url, "--mllm-model", "test"),
         *("--mllm-cache", str(work / "cache"), "--mllm-concurrency", str(concurrency)),
         *("--mllm-timeout", str(TIMEOUT_S), "--mllm-retries", str(RETRIES)),
     ]
+
+
+def cpu_seconds() -> float:
+    """What all commands together have taken of the processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(photos: Path, work: Path, args: argparse.Namespace, end: signal.Signals | None) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def measure(photos: Path, work: Path, args: argparse.Namespace, end: signal.Sign
     )
     with server:
         words = command(server, photos, work, args.concurrency)
-        start = time.perf_counter()
+        start, cpu_before_s = time.perf_counter(), cpu_seconds()
         if end is not None:
             first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while sum(server.paid.values()) < args.photos * 2 // 5:
@@ -76,7 +84,7 @@ def measure(photos: Path, work: Path, args: argparse.Namespace, end: signal.Sign
             first.wait()
             words.append("--resume")
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wall_s = time.perf_counter() - start
+        wall_s, cpu_s = time.perf_counter() - start, cpu_seconds() - cpu_before_s
         rows = [json.loads(line) for line in (work / "answers.jsonl").read_text().splitlines()]
     bound_s = sum(server.busy_s) / args.concurrency
     faults = Counter(sent.fault or "none" for sent in server.sent)
@@ -94,6 +102,7 @@ def measure(photos: Path, work: Path, args: argparse.Namespace, end: signal.Sign
     }
     if end is None:
         result |= {"wall_s": wall_s, "bound_s": bound_s, "wall_over_bound": wall_s / bound_s}
+        result |= {"cpu_s": cpu_s, "load_average_5_min": os.getloadavg()[1]}
     else:
         before = {question for question, at in server.paid_at if at < ended_at}
         result["num_paid_when_ended"] = len(before)

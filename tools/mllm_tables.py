@@ -40,13 +40,12 @@ def mllm_replay() -> str:
 
 def mllm_load() -> str:
     """A slow and faulty server: what was answered, repeated and paid twice, and the wall time."""
-    found = _result("mllm_load")
     rows = [
-        "| run | photos answered | requests | faults | answers paid twice | wall time | over the bound |",
+        "| run | photos answered | requests | faults | answers paid twice | wall time | wall time / bound |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for run in found["runs"]:
-        num_faults = sum(number for fault, number in run["faults"].items() if fault != "none")
+    for run in _result("mllm_load")["runs"]:
+        num_faults = sum(count for fault, count in run["faults"].items() if fault != "none")
         name = "undisturbed" if run["ended_by"] is None else f"ended by {run['ended_by']}, resumed"
         time = (
             f"{run['wall_s']:.0f} s | {run['wall_over_bound']:.2f}"
@@ -54,8 +53,8 @@ def mllm_load() -> str:
             else "not measured | "
         )
         rows.append(
-            f"| {name} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} | {num_faults} "
-            f"| {run['num_paid_twice']} | {time} |"
+            f"| {name} | {run['num_by_mllm']} of {run['num_photos']} | {run['num_requests']} "
+            f"| {num_faults} | {run['num_paid_twice']} | {time} |"
         )
     return "\n".join(rows)
 

@@ -45,6 +45,8 @@ PhotoSource = str | os.PathLike[str] | bytes
 BATCH_SIZE = 16
 EPSILON = 3e-4
 """Cells of less probability than this are not divided further when an answer is sought."""
+LEAST_LOG_PROB = float(np.log(np.finfo(np.float64).tiny))
+"""Floor of the log-probability of a point that somebody else chose, -708 nats: its logarithm stays finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,6 +356,7 @@ class Locator:
             model = RegionModel(model, answer.region, EPSILON)
         tokens = model.scheme.encode(lat, lng)
         log_probs = score_prefixes(model, [answer.evidence], tokens[None, None])[0, 0]
+        log_probs = np.maximum(log_probs, LEAST_LOG_PROB)
         return replace(
             answer,
             lat=lat,

@@ -156,6 +156,23 @@ def test_together_gives_one_answer_and_keeps_each_photos_neighbors(locator, exam
     assert all(isinstance(f, Failure) for f in locator.locate_together([bad]))
 
 
+def test_an_answer_can_be_moved_to_any_point(locator, photo):
+    own = locator.locate(photo)
+    moved = locator.answer_at(own, -33.9, 18.4)
+    assert (moved.lat, moved.lng, moved.place.country) == (-33.9, 18.4, "South Africa")
+    assert moved.posterior is own.posterior
+    assert moved.log_prob < own.log_prob
+    back = locator.answer_at(moved, own.lat, own.lng)
+    assert (back.tokens, back.levels, back.place) == (own.tokens, own.levels, own.place)
+
+
+def test_a_point_held_impossible_has_a_finite_log_probability(locator, photo, monkeypatch):
+    own = locator.locate(photo)
+    impossible = np.full((1, 1, 11), -np.inf)
+    monkeypatch.setattr("geotoken.pipeline.score_prefixes", lambda *arguments: impossible)
+    assert locator.answer_at(own, 0.0, 0.0).log_prob == pytest.approx(-708.4, abs=0.1)
+
+
 def test_a_region_that_the_photo_speaks_against_is_a_remark(locator, photo):
     far = locator.locate(photo, within=Region.near(-75, 0, 100))
     assert far.region_probability < 0.02

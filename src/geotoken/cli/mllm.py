@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PANEL = "Multimodal language model"
 _KEYS: Final = ("GEOTOKEN_MLLM_API_KEY", "OPENAI_API_KEY")
 _URLS: Final = ("GEOTOKEN_MLLM_URL", "OPENAI_BASE_URL")
-_MODELS: Final = ("GEOTOKEN_MLLM_MODEL",)
+_MODEL: Final = "GEOTOKEN_MLLM_MODEL"
 
 WITHOUT_EFFECT: Final = (
     *("mllm_concurrency", "mllm_timeout", "mllm_retries", "mllm_cache", "mllm_price_in", "mllm_price_out"),
@@ -58,6 +58,7 @@ ModelName = Annotated[
         metavar="NAME",
         help="Model, as the server knows it; or GEOTOKEN_MLLM_MODEL. A key is only read from "
         "GEOTOKEN_MLLM_API_KEY or OPENAI_API_KEY.",
+        show_default="default, which servers of one model take",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -179,12 +180,17 @@ def mllm_options(ctx: typer.Context) -> "MllmOptions | None":
             raise InputError(
                 f"--mllm does not go with {flag}, for it asks about each photo here; leave one out"
             )
+    url = given["mllm_url"] or _environment(*_URLS)
+    if url is None:
+        raise InputError(
+            f"--mllm needs --mllm-url, such as http://127.0.0.1:11434/v1; or set {' or '.join(_URLS)}"
+        )
     from geotoken.mllm import MllmOptions
 
     return MllmOptions(
         mode=given["mllm"],
-        url=_value(given["mllm_url"], _URLS, "--mllm-url", "such as http://127.0.0.1:11434/v1"),
-        model=_value(given["mllm_model"], _MODELS, "--mllm-model", "the name that the server knows it by"),
+        url=url,
+        model=given["mllm_model"] or _environment(_MODEL) or "default",
         votes=given["mllm_votes"],
         weight=given["mllm_weight"],
         side=given["mllm_side"],
@@ -217,7 +223,7 @@ def judging(
     """
     from geotoken.mllm import Answers, Judge
 
-    key = next((os.environ[name] for name in _KEYS if os.environ.get(name)), None)
+    key = _environment(*_KEYS)
     answers = None if options.dry_run else Answers(cache or _user_cache() / "geotoken" / "mllm")
     judge = Judge(locator, options, located, answers, key=key, tell=_tell)
     _tell(_announcement(options, with_key=key is not None))
@@ -276,16 +282,9 @@ def _tell(line: str) -> None:
     print(f"mllm: {printable(line)}", file=sys.stderr, flush=True)
 
 
-def _value(given: str | None, variables: tuple[str, ...], flag: str, what: str) -> str:
-    """A flag's value, or that of the first environment variable that has one.
-
-    Raises:
-        InputError: If there is none.
-    """
-    value = given or next((os.environ[name] for name in variables if os.environ.get(name)), None)
-    if value is None:
-        raise InputError(f"--mllm needs {flag}, {what}; or set {' or '.join(variables)}")
-    return value
+def _environment(*names: str) -> str | None:
+    """The first of some environment variables that has a value."""
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _user_cache() -> Path:

@@ -121,12 +121,13 @@ class ServerAsker:
             async with self._slots:
                 if self._stopped.is_set():
                     break
+                messages = await request.messages()
                 limit = await self.budget.reserve(request.most, repeated=num_requests > 0)
                 if limit:
                     fault = NoReply(limit)
                     break
                 num_requests += 1
-                found, spent = await self._send(request)
+                found, spent = await self._send(request, messages)
             cost += spent
             if isinstance(found, Reply):
                 return Outcome(reply=found, num_requests=num_requests, cost=cost)
@@ -143,10 +144,10 @@ class ServerAsker:
             )
         return Outcome(problem=str(fault), num_requests=num_requests, cost=cost)
 
-    async def _send(self, request: Request) -> tuple[Reply | NoReply, float]:
+    async def _send(self, request: Request, messages: list[Any]) -> tuple[Reply | NoReply, float]:
         """Send a request that was reserved, and keep its answer; what came and what it cost."""
         try:
-            reply = await self._client.ask(await request.messages(), request.schema)
+            reply = await self._client.ask(messages, request.schema)
         except NoReply as error:
             return error, await self.budget.settle(request.most, None, charged=error.charged)
         self._answered = True

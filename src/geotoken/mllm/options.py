@@ -38,8 +38,8 @@ class MllmOptions:
     """One of `MODES`."""
     url: str
     """Base URL of a server with OpenAI's chat interface, such as http://127.0.0.1:11434/v1."""
-    model: str
-    """Name of the model, as the server knows it."""
+    model: str = "default"
+    """Name of the model, as the server knows it; servers of one model, such as llama.cpp, take any."""
     votes: int = 1
     """Answers asked for about each photo."""
     weight: float = 1.0

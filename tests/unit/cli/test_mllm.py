@@ -15,7 +15,7 @@ OPTIONS = {"mode": "free", "url": "http://127.0.0.1:1/v1", "model": "m"}
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch):
     """No server, model or key in the environment."""
-    for name in (*mllm._KEYS, *mllm._URLS, *mllm._MODELS):
+    for name in (*mllm._KEYS, *mllm._URLS, mllm._MODEL):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -41,6 +41,7 @@ def test_flags_become_options():
 
 def test_server_and_model_may_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://openai/v1")
+    assert mllm.mllm_options(context("--mllm", "free")).model == "default"
     monkeypatch.setenv("GEOTOKEN_MLLM_MODEL", "from-environment")
     options = mllm.mllm_options(context("--mllm", "free"))
     assert (options.url, options.model) == ("http://openai/v1", "from-environment")
@@ -55,7 +56,6 @@ def test_server_and_model_may_come_from_the_environment(monkeypatch):
     ("arguments", "message"),
     [
         ("--mllm free", "--mllm needs --mllm-url"),
-        ("--mllm free --mllm-url http://h/v1", "--mllm needs --mllm-model"),
         ("--mllm-votes 3", "--mllm-votes does nothing without --mllm"),
         ("--max-cost 3", "--max-cost does nothing without --mllm"),
         ("--mllm guess --mllm-url http://h/v1 --mllm-model m", "choose one of pool, free, fuse"),

@@ -8,7 +8,7 @@ import pytest
 from geotoken.errors import InputError
 from geotoken.geo import haversine_km
 from geotoken.mllm import decide
-from geotoken.pipeline import LocateOptions
+from geotoken.pipeline import LocateOptions, Locator
 from geotoken.prediction import Opinion, Said
 from geotoken.regions import Region
 
@@ -119,3 +119,13 @@ def test_the_remark_about_gps_is_about_the_new_answer(locator, own):
 def test_an_answer_without_evidence_cannot_be_moved(locator, own):
     with pytest.raises(InputError, match="no evidence"):
         locator.answer_at(dataclasses.replace(own, evidence=None), *CAPE_TOWN)
+
+
+def test_fuse_works_with_a_transformer(tiny_transformer, himeji):
+    locator = Locator.from_pretrained(tiny_transformer, num_threads=1)
+    own = locator.locate(himeji)
+    found = decide(locator, own, opinion("fuse", CAPE_TOWN), LocateOptions())
+    expected = locator.locate(himeji, guesses=[CAPE_TOWN])
+    assert (found.lat, found.lng) == (expected.lat, expected.lng)
+    moved = decide(locator, own, opinion("free", CAPE_TOWN), LocateOptions())
+    assert (moved.lat, moved.lng) == CAPE_TOWN
