@@ -12,6 +12,8 @@ const STEP_MS = 1250, FLIGHT_MS = 1050, LINGER_MS = 1500;
 export function setUpDock(view) {
   const slider = $("#level"), button = $("#play");
   let answer = null, playing = null, played = false;
+  let from = 0; // the level that play starts at: the first, or where it was stopped
+  let met = false; // whether the camera has been sent to the answer
 
   const stop = () => {
     playing?.abort();
@@ -26,9 +28,8 @@ export function setUpDock(view) {
     playing = run;
     change({ playing: true });
     try {
-      const from = state.level !== null && state.level < levels.length - 1 && played ? state.level : 0;
       played = true;
-      for (let k = from; k < levels.length; k++) {
+      for (let k = from < levels.length - 1 ? from : 0; k < levels.length; k++) {
         go(k, FLIGHT_MS);
         await pause(STEP_MS, run.signal);
       }
@@ -46,15 +47,21 @@ export function setUpDock(view) {
   }
 
   function rest(durationMs) {
+    from = 0;
     change({ level: restingLevel(answer) });
     view.world?.goToAnswer(durationMs);
   }
 
   slider.addEventListener("input", () => {
     stop();
-    go(Number(slider.value), 500);
+    from = Number(slider.value);
+    go(from, 500);
   });
-  button.addEventListener("click", () => (state.playing ? stop() : play()));
+  button.addEventListener("click", () => {
+    if (!state.playing) return play();
+    from = state.level;
+    return stop();
+  });
   for (const kind of ["pointerdown", "wheel"]) $("#map").addEventListener(kind, stop, { passive: true });
 
   subscribe(() => {
@@ -63,16 +70,19 @@ export function setUpDock(view) {
     if (now !== answer) {
       stop();
       answer = now;
-      if (!now) {
-        if (!state.photos.length) view.world?.goHome();
-        return;
-      }
-      slider.max = String(now.levels.length - 1);
-      $("#columns").replaceChildren(...now.levels.map(column(now)));
-      view.world?.setInset($("#dock").offsetHeight + 12);
-      const first = !played && !calm() && view.world;
-      if (first) setTimeout(() => now === answer && play(), 300);
-      else rest(1200);
+      met = false;
+      from = 0;
+      if (now) {
+        slider.max = String(now.levels.length - 1);
+        $("#columns").replaceChildren(...now.levels.map(column(now)));
+        change({ level: restingLevel(now) });
+      } else if (!state.photos.length) view.world?.goHome();
+    }
+    if (now && !met && view.world) { // the map may come later than the answer
+      met = true;
+      view.world.setInset($("#dock").offsetHeight + 12);
+      if (played || calm()) rest(1200);
+      else setTimeout(() => now === answer && play(), 300);
     }
     if (now && state.level !== null) describe(now, Math.min(state.level, now.levels.length - 1));
   });

@@ -25,7 +25,7 @@ export function subscribe(listener) {
   listeners.add(listener);
 }
 
-/** Change the state and tell everybody, once a frame. */
+/** Change the state and tell everybody, once for all changes of a turn. */
 export function change(patch = {}) {
   Object.assign(state, patch);
   if (scheduled) return;
