@@ -41,7 +41,7 @@ def opened(browser, origin: str, *, allowed: tuple[str, ...] = (), **options) ->
     defaults = {"viewport": {"width": 940, "height": 560}, "reduced_motion": "reduce"}
     context = browser.new_context(**defaults | options)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     trouble = []
 
     def note(text: str) -> None:
@@ -65,7 +65,7 @@ def opened(browser, origin: str, *, allowed: tuple[str, ...] = (), **options) ->
     context.close()
 
 
-def wait_until(page, condition: str, seconds: float = 60) -> None:
+def wait_until(page, condition: str, seconds: float = 180) -> None:
     """Wait for a condition in the page; Playwright's own way needs `eval`, which the page forbids."""
     for _ in range(int(seconds * 20)):
         if page.evaluate(condition):

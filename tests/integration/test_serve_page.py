@@ -40,7 +40,7 @@ def picture_of(page):
     """The pixels of the map, shape (H, W, 3), once it is at rest."""
     page.wait_for_timeout(900)
     box = {"x": 60, "y": 50, "width": 450, "height": 330}
-    with Image.open(io.BytesIO(page.screenshot(clip=box, timeout=60_000))) as image:
+    with Image.open(io.BytesIO(page.screenshot(clip=box, timeout=180_000))) as image:
         return np.asarray(image.convert("RGB"), dtype=int)
 
 
@@ -94,29 +94,6 @@ def test_dark_is_the_choice_of_the_system_at_first(browser, origin):
     with opened(browser, origin, color_scheme="dark") as page:
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         assert picture_of(page).mean() < 90
-
-
-def test_play_goes_down_to_the_leaf_and_back_and_can_be_stopped(browser, origin, examples):
-    with opened(browser, origin, viewport={"width": 420, "height": 480}) as page:
-        give(page, examples / "himeji-castle.jpg")
-        page.evaluate(
-            """window.told = [];
-            new MutationObserver(() => told.push(document.querySelector("#level").value))
-                .observe(document.querySelector("#level"), { attributeFilter: ["aria-valuetext"] })"""
-        )
-        rest = page.input_value("#level")
-        page.click("#play")
-        assert page.get_attribute("#play", "aria-label") == "Pause"
-        wait_until(page, "told.length >= 3")
-        page.click("#play")
-        stopped = page.evaluate("told.length")
-        page.wait_for_timeout(2000)
-        assert page.evaluate("told.length") == stopped
-        page.click("#play")  # on from there
-        wait_until(page, "document.querySelector('#play').ariaLabel !== 'Pause'")
-        told = list(dict.fromkeys(page.evaluate("told")))
-        assert told[: told.index("10") + 1] == [str(level) for level in range(11)]
-        assert page.input_value("#level") == rest
 
 
 def test_the_first_answer_plays_by_itself_for_those_who_like_motion(browser, origin, examples):

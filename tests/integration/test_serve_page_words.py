@@ -58,6 +58,29 @@ def test_the_answer_stands_in_words_where_there_is_no_webgl(browser, origin, exa
         assert "Level 0" in page.inner_text("#dock-more")
 
 
+def test_play_goes_down_to_the_leaf_and_back_and_can_be_stopped(browser, origin, examples):
+    with opened(browser, origin) as page:
+        give(page, examples / "himeji-castle.jpg")
+        page.evaluate(
+            """window.told = [];
+            new MutationObserver(() => told.push(document.querySelector("#level").value))
+                .observe(document.querySelector("#level"), { attributeFilter: ["aria-valuetext"] })"""
+        )
+        rest = page.input_value("#level")
+        page.click("#play")
+        assert page.get_attribute("#play", "aria-label") == "Pause"
+        wait_until(page, "told.length >= 3")
+        page.click("#play")
+        stopped = page.evaluate("told.length")
+        page.wait_for_timeout(2000)
+        assert page.evaluate("told.length") == stopped
+        page.click("#play")  # on from there
+        wait_until(page, "document.querySelector('#play').ariaLabel !== 'Pause'")
+        told = list(dict.fromkeys(page.evaluate("told")))
+        assert told[: told.index("10") + 1] == [str(level) for level in range(11)]
+        assert page.input_value("#level") == rest
+
+
 def test_photos_may_be_dropped_and_pasted(browser, origin, examples):
     data = list((examples / "himeji-castle.jpg").read_bytes())
     with opened(browser, origin) as page:
