@@ -287,7 +287,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     transformer = None
-    if args.pretrained is not None:
+    if args.pretrained is not None and args.gps_points is not None:
         transformer = Transformer(args.pretrained, args.others, args.gps_points, args.work)
     elif {"transformer", "both"} & set(args.forms):
         parser.error("--forms transformer and both need --pretrained and --gps-points")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 # Before NumPy and PyTorch are loaded, also in the commands that tests start: tiny networks are slower on many
@@ -17,6 +18,9 @@ from geotoken.images.embed import Encoder
 from geotoken.mixture import GuessTrust, MixtureConfig, MixtureModel, NeighborTrust
 from geotoken.prior import WorldPrior
 from geotoken.tokens import TokenScheme
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells do to what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -44,4 +44,5 @@ def reason_of(error: BaseException) -> str:
     Returns:
         Its message on one line; its kind if it says nothing.
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    said = str(error).split("\n\nLINE ")[0]  # DuckDB quotes the query after that
+    return " ".join(said.split()) or type(error).__name__

@@ -319,6 +319,10 @@ def regions():
     for text in bad:
         body = form(("photos", GOOD, "a.jpg"), ("within", text.encode(), None))
         yield f"region: {text[:40]!a} of {len(text)}", post(body), "invalid_option"
+    for depth in (60, 250, 400):  # more than pickle bears
+        deep = '{"type":"GeometryCollection","geometries":[' * depth + "]}" * depth
+        body = form(("photos", GOOD, "a.jpg"), ("within", deep.encode(), None))
+        yield f"region: {depth} deep", post(body), "invalid_option"
     several = form(("photos", GOOD, "a.jpg"), *[("within", b"country=PE", None)] * 21)
     yield "region: 21 of them", post(several), "invalid_option"
 

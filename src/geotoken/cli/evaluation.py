@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from geotoken.cli.batch import choose_workers, settings
 from geotoken.cli.errors import print_error
 from geotoken.cli.options import decoding_options
+from geotoken.errors import InputError
 from geotoken.files import sha256_of
 
 if TYPE_CHECKING:
@@ -140,7 +141,11 @@ class Evaluation:
         return f"{model} + {mllm['mode']}{' (simulated)' if mllm['simulated'] else ''}"
 
     def _cases(self) -> "list[Case]":
-        """The photos, with the recorded answers of a multimodal model where these shall judge."""
+        """The photos, with the recorded answers of a multimodal model where these shall judge.
+
+        Raises:
+            InputError: The recorded answers are about other photos.
+        """
         given = self.given
         if given["mllm"] is None:
             return self._unjudged(guesses=not given["no_guess"])
@@ -149,6 +154,11 @@ class Evaluation:
         recorded = load_recorded(given["replay"], given["mllm"], given["mllm_weight"])
         cases = self._unjudged(guesses=False)
         num_answered = sum(case.image in recorded for case in cases)
+        if not num_answered:
+            raise InputError(
+                f"the recorded answers (--replay) {given['replay']} are about none of the photos; give those "
+                "of the same photos, by the same names"
+            )
         simulated = is_simulated(given["mllm"])
         self.about["mllm"] = {
             "mode": given["mllm"],

@@ -20,6 +20,8 @@ from geotoken.mllm.options import MllmOptions
 
 FIRST_WAIT_S: Final = 0.5
 """Mean wait before the first repetition in seconds; it doubles with each, and varies by half of it."""
+MOST_LEARNED: Final = 3
+"""Times that a question is put in other terms, because the server did not understand it."""
 LONGEST_WAIT_S: Final = 60.0
 """Longest mean wait in seconds; a server that asks to wait longer is not asked again."""
 
@@ -133,6 +135,8 @@ class ServerAsker:
                 return Outcome(reply=found, num_requests=num_requests, cost=cost)
             fault = found
             num_learned += fault.learned
+            if num_learned > MOST_LEARNED:
+                break
             wait_s = self._wait_s(fault, num_requests - num_learned)
             if wait_s is None:
                 break

@@ -99,6 +99,7 @@ class Client:
             max_retries=0,
             http_client=DefaultAsyncHttpxClient(
                 follow_redirects=False,  # what is sent goes where it was said to go
+                trust_env=False,  # and through no proxy
                 event_hooks={"request": [self._tell_little], "response": [_limit]},
             ),
         )
@@ -169,7 +170,10 @@ class Client:
         status, said = error.status_code, self._quoted(_message(error))
         message = f"the server says {status}" + (f" ({said})" if said else "")
         if status in (400, 422):
-            return NoReply(message, learned=self._learn(said, dialect))
+            wrong_key = self._proven is None and "api key" in said.lower()  # some say so with 400
+            return NoReply(
+                message, learned=not wrong_key and self._learn(said, dialect), wrong_settings=wrong_key
+            )
         if status in _TRANSIENT or status >= 500:
             return NoReply(message, again=True, after_s=_retry_after(error.response.headers))
         return NoReply(message, wrong_settings=status in _SETTINGS)

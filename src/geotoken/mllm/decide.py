@@ -10,6 +10,7 @@ import numpy as np
 
 from geotoken.evidence import Evidence, guess_evidence
 from geotoken.geo import haversine_km
+from geotoken.mixture import MixtureModel
 from geotoken.pipeline import LocateOptions, Locator
 from geotoken.prediction import Opinion, Prediction, Said, remarks
 
@@ -57,8 +58,11 @@ def points(said: Sequence[Said]) -> list[tuple[float, float]]:
 def _fuse(
     locator: Locator, own: Prediction, said: Sequence[Said], options: LocateOptions, weight: float
 ) -> Prediction:
-    """Decode again with the votes as guesses that share one weight: one model is but one witness."""
-    votes = points(said)
+    """Decode again with the votes as guesses that share one weight: one model is but one witness.
+
+    Transformers know no weights worth the name, so they are told one vote: that nearest to all others.
+    """
+    votes = points(said) if isinstance(locator.model, MixtureModel) else [_agreed(said)]
     guesses = guess_evidence([(lat, lng, weight / len(votes)) for lat, lng in votes])
     evidence = Evidence.merge([own.evidence or Evidence(), guesses])
     found = locator.locate_evidence(evidence, replace(options, guesses=(), exclude=None), name=own.image)

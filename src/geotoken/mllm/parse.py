@@ -35,9 +35,9 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _CHOICE = re.compile(
-    r"(?:candidate|option|choice|number|answer)\W{0,6}(?:is\s+|number\s+)?#?(-?\d+)", re.IGNORECASE
+    r"(?:candidate|option|choice|number|answer)\W{0,6}(?:is\s+|number\s+)?#?(-?\d{1,6})(?!\d)", re.IGNORECASE
 )
-_BARE_NUMBER = re.compile(r"\W*?(-?\d+)\W*")
+_BARE_NUMBER = re.compile(r"\W*?(-?\d{1,6})\W*")
 _REFUSAL = re.compile(
     r"\b(?:can(?:no|')?t|cannot|can not|unable to|won't|will not|not able to|decline to|sorry)\b",
     re.IGNORECASE,
@@ -137,14 +137,19 @@ def _checked(text: str, one: tuple[float, str], two: tuple[float, str]) -> Said:
 def _is_meant(match: re.Match[str], text: str) -> bool:
     """Whether a pair of numbers in a text is meant as coordinates, and is not two years or a list."""
     found = match[0]
+    if re.search(r"\d\s*$", text[: match.start()]) or re.match(r"\s*\d", text[match.end() :]):
+        return False  # a part of more numbers, such as degrees and minutes without marks
+    letters = [bool(match[f"{name}_letter"] or match[f"{name}_after"]) for name in ("one", "two")]
+    if letters[0] != letters[1]:
+        return False
     marked = re.search(r"[°º′’']|deg|lat|\d\s*[NSEW]\b|\b[NSEW]\s*\d", found, re.IGNORECASE)
     precise = "." in match["one_deg"] and "." in match["two_deg"]
     alone = not re.search(r"\w", text.replace(found, ""))
-    return bool(marked) or precise or alone
+    return bool(marked) or alone or (precise and not _REFUSAL.search(text))
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object in a text, none of which lies in another; names in lower case."""
+    """Every JSON object in a text, those in others after them; names in lower case."""
     decoder, start = json.JSONDecoder(), 0
     while (start := text.find("{", start)) >= 0:
         try:
@@ -152,7 +157,11 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             start += 1
             continue
-        yield {str(name).lower(): item for name, item in value.items()}
+        inside = [value]
+        while inside:
+            one = inside.pop()
+            yield {str(name).lower(): item for name, item in one.items()}
+            inside += [item for item in one.values() if isinstance(item, dict)]
 
 
 def _number(value: dict[str, Any], names: Sequence[str]) -> tuple[float, str] | None:
@@ -183,5 +192,7 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, str):
         match = _BARE_NUMBER.fullmatch(value) or _CHOICE.search(value)
         return int(match[1]) if match else None
-    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-    return int(value) if is_whole else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    is_whole = isinstance(value, int) or value.is_integer()
+    return int(value) if is_whole and abs(value) < 1e6 else None

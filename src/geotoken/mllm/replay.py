@@ -98,6 +98,10 @@ def load_recorded(path: Path, mode: str, weight: float = 1.0) -> dict[str, Recor
             raise InputError(
                 f"the recorded answers (--replay) {path} cannot be used for {name!r}: {reason_of(error)}"
             ) from None
+        if name in found:
+            raise InputError(
+                f"the recorded answers (--replay) {path} have {name!r} twice; give each photo one row"
+            )
         found[name] = Recorded(
             mode=mode,
             model=str(row.get("guess_source") or "recorded"),

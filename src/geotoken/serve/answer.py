@@ -51,7 +51,7 @@ class Answerer:
             The fields of `schemas.ModelFacts` that are the model's own.
         """
         locator, scheme = self._locator, self._locator.model.scheme
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(self._head.encode())
         for folder in (self._folder, self._gallery):
             if folder is not None and (folder / MANIFEST_NAME).is_file():
                 digest.update((folder / MANIFEST_NAME).read_bytes())

@@ -28,6 +28,9 @@ MAX_PART_HEAD_BYTES: Final = 8 * 1024
 MAX_NAME: Final = 255
 """Letters of a photo's name that the reply repeats."""
 
+MAX_DEPTH: Final = 40
+"""Lists and objects of a region that may lie in each other."""
+
 _LISTS: Final = ("guess", "within")
 _LONG: Final = 1 << 20  # bytes of JSON that are read in a thread
 
@@ -190,9 +193,30 @@ def _region(value: Any) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
         return value
     try:
-        return json.loads(value)
+        region = json.loads(value)
     except (ValueError, RecursionError) as error:
         raise Refusal("invalid_option", f"within begins like GeoJSON but is no JSON ({error})") from None
+    _check_depth(region)
+    return region
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse GeoJSON that is nested deeper than any that is meant.
+
+    Raises:
+        Refusal: If so.
+    """
+    layer = [value]
+    for _ in range(MAX_DEPTH):
+        layer = [
+            item
+            for one in layer
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not layer:
+            return
+    raise Refusal("invalid_option", f"within is nested more than {MAX_DEPTH} deep; give plain polygons")
 
 
 def _read_json(body: bytes, limits: UploadLimits) -> Upload:
@@ -218,8 +242,10 @@ def _read_json(body: bytes, limits: UploadLimits) -> Upload:
         photos.append(content)
     regions = [_region(one) for one in request.options.within]
     for region in regions:
-        if isinstance(region, dict) and len(json.dumps(region)) > MAX_REGION_BYTES:
-            _refuse_long_region()
+        if isinstance(region, dict):
+            _check_depth(region)
+            if len(json.dumps(region)) > MAX_REGION_BYTES:
+                _refuse_long_region()
     options = request.options.model_copy(update={"within": regions})
     return Upload(tuple(photo.name[:MAX_NAME] for photo in request.photos), tuple(photos), options)
 

@@ -146,6 +146,10 @@ class Worker:
             self._connection.send(list(batch))
         except OSError:
             raise WorkerLost from None
+        except Exception:  # what cannot be sent must not end whoever sends
+            for place in range(len(batch)):
+                deliver(place, Bug(traceback.format_exc()))
+            return
         while (told := self._receive(deadline, lambda: not is_wanted())) is not None:
             deliver(*told)
 

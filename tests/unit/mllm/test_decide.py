@@ -129,3 +129,5 @@ def test_fuse_works_with_a_transformer(tiny_transformer, himeji):
     assert (found.lat, found.lng) == (expected.lat, expected.lng)
     moved = decide(locator, own, opinion("free", CAPE_TOWN), LocateOptions())
     assert (moved.lat, moved.lng) == CAPE_TOWN
+    thrice = decide(locator, own, opinion("fuse", CAPE_TOWN, CAPE_TOWN, CAPE_TOWN), LocateOptions())
+    assert (thrice.lat, thrice.lng, thrice.log_prob) == (found.lat, found.lng, found.log_prob)

@@ -138,3 +138,28 @@ def test_long_and_strange_text_is_cut_to_one_printable_line():
     assert len(kept) == MAX_TEXT
     assert kept.isprintable()
     assert "\n" not in kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "S 33 51.5, E 151 12.5",
+        "33 51.5 S, 151 12.5 E",
+        "I cannot tell where this is. It cost 12.5 and 30.2 euros.",
+    ],
+)
+def test_numbers_that_are_part_of_more_are_no_place(text):
+    assert parse_place(text).lat is None
+
+
+def test_a_place_inside_of_another_object_is_read():
+    found = parse_place('{"location": {"latitude": 48.8, "longitude": 2.3}}')
+    assert (found.lat, found.lng) == (48.8, 2.3)
+
+
+@pytest.mark.parametrize("text", ['{"candidate": 1%s}', "candidate 1%s", "1%s"])
+@pytest.mark.parametrize("count", [7, 400, 5000])
+def test_a_number_of_many_digits_is_no_candidate(text, count):
+    found = parse_choice(text % ("0" * count), [(1.0, 2.0)])
+    assert found.lat is None
+    assert found.problem

@@ -81,6 +81,7 @@ def test_a_table_is_read(table):
     ("rows", "columns", "message"),
     [
         (["'a', 1.0"], "image_id, guess_lat", "lack guess_lng"),
+        (["'a', 5.0, 1.0", "'a', 6.0, 1.0"], "image_id, guess_lat, guess_lng", "'a' twice"),
         (["'a', 95.0, 1.0"], "image_id, guess_lat, guess_lng", "'a'"),
         (["'a', 'north', 'west'"], "image_id, guess_lat, guess_lng", "'a'"),
     ],
