@@ -281,7 +281,8 @@ def test_a_model_that_cannot_be_loaded_stops_the_server(tmp_path):
     )
     with TestClient(app) as client:
         while not stopped:
-            reply = client.get("/readyz")
+            client.get("/readyz")
+        reply = client.get("/readyz")
         assert (reply.status_code, reply.json()["error"]["code"]) == (503, "not_ready")
         assert client.post("/v1/locate", files={"photos": b"x"}).status_code == 503
     assert str(tmp_path) in str(app.pool.failure)
