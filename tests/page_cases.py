@@ -1,7 +1,7 @@
 """What tests of the page of the server share: browsers, and a page that is watched."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -29,6 +29,17 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 """
 """Notes what moved though nobody touched anything."""
+
+
+@contextmanager
+def launched(flags: Sequence[str]) -> Iterator:
+    """Chromium with these flags, as Playwright drives it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(flags))
+        yield running
+        running.close()
 
 
 @contextmanager

@@ -3,12 +3,8 @@
 Owns these tables; must not know the pages.
 """
 
-import json
-from pathlib import Path
-from typing import Any
+from world_tables import THRESHOLDS_KM, result
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 LABELS = {
     "recorded": "recorded answers alone",
     "geotoken": "geotoken alone",
@@ -19,7 +15,7 @@ LABELS = {
 
 def mllm_replay() -> str:
     """Recorded answers, geotoken and both, cross-validated; then the differences with intervals."""
-    found = _result("mllm")
+    found = result("mllm")
     rows = ["| | within 1 / 25 / 200 / 750 / 2500 km | median km |", "| --- | --- | --- |"]
     for name, label in LABELS.items():
         figures = found["systems"][name]
@@ -44,7 +40,7 @@ def mllm_load() -> str:
         "| run | photos answered | requests | faults | answers paid twice | wall time | wall time / bound |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for run in _result("mllm_load")["runs"]:
+    for run in result("mllm_load")["runs"]:
         num_faults = sum(count for fault, count in run["faults"].items() if fault != "none")
         name = "undisturbed" if run["ended_by"] is None else f"ended by {run['ended_by']}, resumed"
         time = (
@@ -57,7 +53,3 @@ def mllm_load() -> str:
             f"| {num_faults} | {run['num_paid_twice']} | {time} |"
         )
     return "\n".join(rows)
-
-
-def _result(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))

@@ -10,19 +10,17 @@ from geotoken import Locator, cells
 from geotoken.geo import haversine_km
 from geotoken.regions import Region
 from geotoken.words import distance, place_name, verdict
-from page_cases import CHROMIUM, WITH_WEBGL, give, opened, settled, wait_until
+from page_cases import CHROMIUM, WITH_WEBGL, give, launched, opened, settled, wait_until
 from serve_cases import serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
+pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(WITH_WEBGL))
+    with launched(WITH_WEBGL) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 
 from geotoken import Locator
 from geotoken.exports import COLUMNS
-from page_cases import CHROMIUM, WITHOUT_WEBGL, give, opened, settled, wait_until
+from page_cases import CHROMIUM, WITHOUT_WEBGL, give, launched, opened, settled, wait_until
 from serve_cases import serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
+pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
 axe_package = pytest.importorskip("axe_playwright_python", reason="axe comes with the [dev] extra")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
@@ -24,10 +24,8 @@ KML = "{http://www.opengis.net/kml/2.2}"
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(WITHOUT_WEBGL))
+    with launched(WITHOUT_WEBGL) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
